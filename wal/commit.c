@@ -1,0 +1,770 @@
+/* commit.c - from an accepted batch to a durable one.
+ *
+ * The happy path:
+ *   - when the device is free, the batch at the front of the queue is sealed: it gets its number, the mark and the chain;
+ *   - one durable write carries it to its place: by the thread that waits for it (commit_lead), or in the ring (commit_pump);
+ *     whatever is accepted meanwhile forms the next batch, so that no timer is needed;
+ *   - its completion moves durable_ticket, in the order of numbers, and wakes those who wait for that batch, then one of those who wait for
+ *     the next: it leads.
+ * When the front batch stands in the next segment, a roll comes first: everything in the old one durable, then seal and anchor, both durable,
+ * then the batch. The anchor of a roll and the anchor of an open are the same (commit_fill_anchor).
+ *
+ * What can fail, and what is left: a write or a sync. The handle is poisoned: the error sticks, all who wait get it, nothing
+ * is written again; what the medium holds of the failed batch is unknown, and only the next open judges it. Batches
+ * behind the failed one are given up as well.
+ *
+ * Invariants: durable_number <= next_number - 1, and marks are read from it, never computed; numbers rise by one in the order of
+ * the queue; at most batches_in_flight_max batches at the disk, none while a roll is; one leader at a time, and none while
+ * something submitted is in flight.
+ *
+ * May include: commit.h, bytes.h, check.h, zoo.h. */
+
+#define _GNU_SOURCE
+#include "wal/commit.h"
+
+#include "wal/bytes.h"
+#include "wal/check.h"
+#include "wal/zoo.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* --- waking -------------------------------------------------------------------------------------------------------------- */
+
+static void wake_batch(struct batch *batch, int how_many)
+{
+    (void)syscall(SYS_futex, &batch->durable_word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
+}
+
+void log_unlock(struct wal *log)
+{
+    struct wakes wakes = log->wakes;
+    log->wakes = (struct wakes){0};
+    int event_fd = log->event_fd;
+    (void)pthread_mutex_unlock(&log->lock);
+    /* Followers of what is durable first: they come back with their next records while the next leader still gathers. */
+    for (uint32_t slot = 0; wakes.all != 0 && slot < LOG_BATCHES_MAX; slot++) {
+        if ((wakes.all & (1u << slot)) != 0) {
+            wake_batch(&log->batches[slot], INT_MAX);
+        }
+    }
+    for (uint32_t slot = 0; wakes.one != 0 && slot < LOG_BATCHES_MAX; slot++) {
+        if ((wakes.one & (1u << slot)) != 0) {
+            wake_batch(&log->batches[slot], 1);
+        }
+    }
+    if (wakes.loop && event_fd >= 0) {
+        uint64_t one = 1;
+        ssize_t written = write(event_fd, &one, sizeof(one));
+        (void)written; /* A full counter is readable already. */
+    }
+    if (wakes.since_ns != 0) {
+        uint64_t took_ns = now_ns() - wakes.since_ns;
+        (void)pthread_mutex_lock(&log->lock);
+        latency_add(&log->acknowledge_latency, took_ns);
+        (void)pthread_mutex_unlock(&log->lock);
+    }
+}
+
+static void wake_room(struct wal *log)
+{
+    if (log->room_waiters != 0) {
+        (void)pthread_cond_broadcast(&log->room);
+    }
+}
+
+/* Somebody who waits for a queued batch should look whether it can lead. */
+static void wake_next_leader(struct wal *log)
+{
+    for (uint64_t sequence = log->queue_next; sequence < log->queue_tail; sequence++) {
+        uint32_t slot = (uint32_t)(sequence % log->batch_count);
+        if (log->waiters[slot] != 0) {
+            log->wakes.one |= 1u << slot;
+            return;
+        }
+    }
+    if (log->room_waiters != 0) {
+        (void)pthread_cond_signal(&log->room);
+    }
+}
+
+void commit_poison(struct wal *log, const char *operation, uint64_t segment, uint64_t offset, int result)
+{
+    if (log->poison != 0) {
+        return;
+    }
+    CHECK(result < 0);
+    log->poison = result;
+    (void)report_set(&log->report, WAL_EPOISONED,
+                     "%s segment %" PRIu64 " at offset %" PRIu64 " failed: %s; what the disk holds there is unknown. "
+                     "Close this handle, look at the disk, and open the log again",
+                     operation, segment, offset, errno_name(result));
+    for (uint32_t slot = 0; slot < log->batch_count; slot++) {
+        __atomic_add_fetch(&log->batches[slot].durable_word, 1, __ATOMIC_RELEASE);
+        log->waiters[slot] = 0;
+        log->wakes.all |= 1u << slot;
+    }
+    log->wakes.loop = log->loop_used;
+    (void)pthread_cond_broadcast(&log->room);
+    (void)pthread_cond_broadcast(&log->helper_wake);
+    (void)pthread_cond_broadcast(&log->commit_wake);
+}
+
+/* --- sealing --------------------------------------------------------------------------------------------------------------- */
+
+void commit_close_open_batch(struct wal *log)
+{
+    if (!log_has_open_batch(log)) {
+        return;
+    }
+    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    batch->state = BATCH_CLOSED;
+    log->stage_offset = batch->file_offset + round_up(batch->head.used_bytes, log->shape.block_bytes);
+}
+
+static uint64_t mark_now(const struct wal *log)
+{
+    if (ZOO(mark_leads)) {
+        return log->sealed.next_number - 1;
+    }
+    if (ZOO(mark_is_an_index)) {
+        return log->durable_end_index - 1 < log->sealed.next_number ? log->durable_end_index - 1
+                                                                    : log->sealed.next_number - 1;
+    }
+    return log->durable_number;
+}
+
+/* What the sealed batch changes in the segment's facts and in the log's. */
+static void note_sealed(struct wal *log, const struct format_head *head, uint64_t offset, uint64_t end_offset)
+{
+    struct sealed *sealed = &log->sealed;
+    struct segment *segment = log->tail;
+    CHECK(head->segment == segment->number);
+    if (head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE) {
+        CHECK(head->kind == BATCH_TRUNCATE || head->first_index == sealed->next_index);
+        sealed->next_index = head->first_index + head->record_count;
+        sealed->last_tag = head->body.tags.last;
+        segment->record_count += head->record_count;
+    } else if (head->kind == BATCH_START) {
+        sealed->start = head->body.start;
+        if (sealed->next_index < sealed->start.index) {
+            sealed->next_index = sealed->start.index;
+        }
+    }
+    if (head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE || head->kind == BATCH_START) {
+        sealed->last_content_number = head->number;
+    }
+    if ((head->flags & BATCH_CLEARS_DOUBT) != 0) {
+        sealed->doubt_index = 0;
+    }
+    if (head->metadata_bytes != FORMAT_NO_METADATA) {
+        sealed->metadata_bytes = head->metadata_bytes;
+        memcpy(sealed->metadata, head->metadata, sizeof(sealed->metadata));
+    }
+    sealed->highest_mark = head->mark > sealed->highest_mark ? head->mark : sealed->highest_mark;
+    sealed->last_kind = head->kind;
+    sealed->chain = head->checksum;
+    sealed->next_number = head->number + 1;
+    segment->low = head->first_index < segment->low ? head->first_index : segment->low;
+    segment->end_index = sealed->next_index;
+    segment->last_number = head->number;
+    segment->last_checksum = head->checksum;
+    segment->last_offset = offset;
+    segment->end_offset = end_offset;
+}
+
+static void seal_batch(struct wal *log, struct batch *batch)
+{
+    batch_seal(batch, log->sealed.next_number, mark_now(log), log->sealed.chain, log->shape.block_bytes);
+    CHECK(batch->file_offset == log->tail->end_offset);
+    note_sealed(log, &batch->head, batch->file_offset, batch->file_offset + batch->padded_bytes);
+    if (batch->head.kind == BATCH_TRUNCATE) {
+        map_truncate(&log->tail->map, batch->head.first_index);
+    }
+    batch_map(batch, &log->tail->map);
+    log->counters.batches++;
+    log->counters.batch_bytes += batch->padded_bytes;
+    log->counters.padding_bytes += batch->padded_bytes - batch->head.used_bytes;
+    log->counters.payload_bytes += batch->payload_bytes;
+    log->counters.marks += batch->head.kind == BATCH_MARK;
+    log->recent_appends[1] = log->recent_appends[0];
+    log->recent_appends[0] = batch->append_count;
+}
+
+void commit_fill_anchor(struct wal *log, struct segment *segment, uint64_t offset, uint64_t salt,
+                        const struct anchor_cut *cut, uint8_t *block)
+{
+    struct sealed *sealed = &log->sealed;
+    struct segment *predecessor = log->tail; /* Itself when the anchor reopens it. */
+    bool forced = cut != NULL && cut->forced;
+    struct format_head head = {
+        .kind = BATCH_ANCHOR,
+        .flags = (uint8_t)((forced ? BATCH_FORCED : 0) | (cut != NULL && cut->zeroed ? BATCH_ZEROED : 0)),
+        .head_bytes = (uint16_t)format_head_bytes(
+            BATCH_ANCHOR, sealed->metadata_bytes == FORMAT_NO_METADATA ? 0 : sealed->metadata_bytes),
+        .salt = salt,
+        .segment = segment->number,
+        .place = (uint32_t)(offset / log->shape.block_bytes),
+        .number = forced ? cut->number : sealed->next_number,
+        .chain = sealed->chain,
+        .first_index = sealed->next_index,
+        .metadata_bytes = sealed->metadata_bytes,
+    };
+    head.mark = mark_now(log);
+    head.used_bytes = head.head_bytes;
+    memcpy(head.metadata, sealed->metadata, sizeof(head.metadata));
+    if (ZOO(metadata_carried)) {
+        head.metadata_bytes = FORMAT_NO_METADATA;
+        head.head_bytes = (uint16_t)format_head_bytes(BATCH_ANCHOR, 0);
+        head.used_bytes = head.head_bytes;
+    }
+    struct format_anchor *body = &head.body.anchor;
+    memcpy(body->uuid, log->shape.uuid, sizeof(body->uuid));
+    body->predecessor_segment = predecessor->number;
+    body->predecessor_end_offset = predecessor->end_offset;
+    body->predecessor_last_offset = predecessor->last_offset;
+    body->start =
+        ZOO(start_carried) ? (struct format_start){predecessor->opening_index, predecessor->number} : sealed->start;
+    body->low = predecessor->low;
+    body->doubt_index = ZOO(doubt_forgotten) ? 0 : sealed->doubt_index;
+    body->last_tag = sealed->last_tag;
+    if (cut != NULL) {
+        body->cut_offset = cut->offset;
+        body->cut_first_index = cut->first_index;
+        body->cut_records = cut->records;
+        body->cut_reason = cut->reason;
+    }
+    memset(block, 0, log->shape.block_bytes);
+    format_head_encode(&head, block);
+    if (segment != predecessor) {
+        segment->predecessor = predecessor->number;
+        segment->opening_index = segment->low = segment->end_index = sealed->next_index;
+        segment->record_count = 0;
+        log->tail = segment;
+    }
+    segment->salt = salt;
+    note_sealed(log, &head, offset, offset + log->shape.block_bytes);
+    log->counters.batches++;
+    log->counters.batch_bytes += log->shape.block_bytes;
+}
+
+/* --- what may be done now ---------------------------------------------------------------------------------------------------- */
+
+enum work { WORK_NONE, WORK_BATCH, WORK_ROLL };
+
+static enum work next_work(struct wal *log)
+{
+    if (log->poison != 0 || log->queue_next == log->queue_tail) {
+        return WORK_NONE;
+    }
+    struct batch *batch = log_batch(log, log->queue_next);
+    CHECK(batch->state == BATCH_OPEN || batch->state == BATCH_CLOSED);
+    if (log->roll_pending != 0 && !ZOO(anchor_not_awaited)) {
+        return WORK_NONE;
+    }
+    if (batch->head.segment != log->tail->number) {
+        bool drained = log->in_flight == 0 || ZOO(roll_barrier);
+        return drained && log->roll_pending == 0 ? WORK_ROLL : WORK_NONE;
+    }
+    return log->in_flight < log->options.batches_in_flight_max ? WORK_BATCH : WORK_NONE;
+}
+
+bool commit_has_work(struct wal *log)
+{
+    return next_work(log) != WORK_NONE;
+}
+
+/* Something is at the disk that poll() will tell of. */
+static bool submitted_in_flight(const struct wal *log)
+{
+    return !log->leading && (log->in_flight != 0 || log->roll_pending != 0);
+}
+
+/* --- durable ------------------------------------------------------------------------------------------------------------------- */
+
+/* Segments wholly below the durable start are done with. */
+static void retire_segments(struct wal *log, uint64_t start_segment)
+{
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->state == SEGMENT_SEALED && segment->number < start_segment) {
+            segment->state = SEGMENT_RETIRED;
+        }
+    }
+    (void)pthread_cond_signal(&log->helper_wake);
+}
+
+/* The visible durable end behind a batch: truncations accepted meanwhile hold it down. */
+static uint64_t end_index_behind(struct wal *log, uint64_t sequence)
+{
+    const struct batch *batch = log_batch(log, sequence);
+    uint64_t end_index = log->durable_end_index;
+    if (batch->head.kind == BATCH_DATA || batch->head.kind == BATCH_TRUNCATE) {
+        end_index = batch_end_index(batch);
+    } else if (batch->head.kind == BATCH_START && batch->head.body.start.index > end_index) {
+        end_index = batch->head.body.start.index;
+    }
+    for (uint64_t later = sequence + 1; later < log->queue_tail; later++) {
+        const struct format_head *head = &log_batch(log, later)->head;
+        if (head->kind == BATCH_TRUNCATE && head->first_index < end_index) {
+            end_index = head->first_index;
+        }
+    }
+    return end_index;
+}
+
+/* The batch at this place of the queue is durable, and so is everything before it. */
+static void make_durable(struct wal *log, uint64_t sequence)
+{
+    struct batch *batch = log_batch(log, sequence);
+    uint32_t slot = (uint32_t)(sequence % log->batch_count);
+    CHECK(ZOO(acknowledged_out_of_order) || ZOO(roll_barrier) || batch->head.number > log->durable_number);
+    log->durable_number = batch->head.number;
+    log->durable_offset = batch->file_offset + batch->padded_bytes;
+    log->durable_end_index = end_index_behind(log, sequence);
+    if (batch->head.metadata_bytes != FORMAT_NO_METADATA) {
+        log->durable_metadata_bytes = batch->head.metadata_bytes;
+        memcpy(log->durable_metadata, batch->head.metadata, sizeof(log->durable_metadata));
+    }
+    if ((batch->head.flags & BATCH_CLEARS_DOUBT) != 0) {
+        log->durable_doubt_index = 0;
+    }
+    if (batch->head.kind == BATCH_START && !ZOO(start_before_recycling)) {
+        retire_segments(log, batch->head.body.start.segment);
+    }
+    if (batch->append_count != 0) {
+        atomic_store_explicit(&log->durable_ticket, batch_end_ticket(batch) - 1, memory_order_release);
+    }
+    __atomic_add_fetch(&batch->durable_word, 1, __ATOMIC_RELEASE);
+    if (log->waiters[slot] != 0) {
+        log->waiters[slot] = 0;
+        log->wakes.all |= 1u << slot;
+    }
+    log->wakes.loop = log->loop_used;
+}
+
+static void retire_batches(struct wal *log)
+{
+    while (log->queue_head < log->queue_next && log_batch(log, log->queue_head)->state == BATCH_WRITTEN) {
+        if (!ZOO(acknowledged_out_of_order) && !ZOO(acknowledged_before_completion)) {
+            make_durable(log, log->queue_head);
+        }
+        log_batch(log, log->queue_head)->state = BATCH_FREE;
+        log->queue_head++;
+    }
+    wake_room(log);
+}
+
+static void complete_batch(struct wal *log, struct batch *batch)
+{
+    CHECK(batch->state == BATCH_WRITING);
+    CHECK(log->in_flight > 0);
+    log->in_flight--;
+    uint64_t now = now_ns();
+    latency_add(&log->write_latency, batch->op.write_ns != 0 ? batch->op.write_ns : now - batch->submitted_ns);
+    if (batch->op.sync_ns != 0) {
+        latency_add(&log->sync_latency, batch->op.sync_ns);
+    }
+    if (batch->op.result != 0 && !ZOO(poison_forgotten)) {
+        commit_poison(log, "writing a batch to", batch->head.segment, batch->file_offset, batch->op.result);
+        return;
+    }
+    if (log->poison != 0) {
+        return; /* What was in flight with the failed one is as unknown as that. */
+    }
+    batch->state = BATCH_WRITTEN;
+    log->wakes.since_ns = now;
+    if (ZOO(acknowledged_out_of_order)) {
+        for (uint64_t sequence = log->queue_head; sequence < log->queue_next; sequence++) {
+            if (log_batch(log, sequence) == batch) {
+                make_durable(log, sequence);
+            }
+        }
+    }
+    retire_batches(log);
+    if (log->helper_asleep) {
+        log->helper_asleep = false;
+        (void)pthread_cond_signal(&log->helper_wake);
+    }
+}
+
+static void complete_roll(struct wal *log)
+{
+    log->roll_to->state = SEGMENT_OPEN;
+    for (unsigned i = 0; i < 2; i++) {
+        if (log->roll_ops[i].result != 0) {
+            commit_poison(log, i == 0 ? "sealing" : "writing the anchor of",
+                          i == 0 ? log->roll_to->predecessor : log->roll_to->number, log->roll_ops[i].offset,
+                          log->roll_ops[i].result);
+            return;
+        }
+    }
+    uint64_t anchor_number = log->roll_to->last_number;
+    if (log->poison == 0 && anchor_number > log->durable_number) {
+        log->durable_number = ZOO(anchor_not_awaited) ? log->durable_number : anchor_number;
+        log->durable_offset = log->roll_to->end_offset;
+    }
+    latency_add(&log->roll_latency, now_ns() - log->roll_started_ns);
+    log->counters.rolls++;
+    (void)pthread_cond_signal(&log->helper_wake);
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------------------------- */
+
+static void prepare_batch(struct wal *log, struct batch *batch, struct strategy *strategy)
+{
+    if (batch->state == BATCH_OPEN) {
+        commit_close_open_batch(log);
+    }
+    seal_batch(log, batch);
+    batch->state = BATCH_WRITING;
+    batch->submitted_ns = now_ns();
+    if (batch->opened_ns != 0) {
+        latency_add(&log->queue_latency, batch->submitted_ns - batch->opened_ns);
+    }
+    bool unsynced = ZOO(write_not_synced) || (ZOO(idle_mark_in_order) && batch->head.kind == BATCH_MARK);
+    batch->op = (struct wal_io_op){
+        .kind = unsynced ? WAL_IO_WRITE : WAL_IO_WRITE_DURABLE,
+        .method = strategy_next(strategy),
+        .file = log->tail->file,
+        .size = batch->padded_bytes,
+        .offset = batch->file_offset,
+        .buffer = batch->bytes,
+        .owner = log,
+    };
+    log->queue_next++;
+    log->in_flight++;
+    log->submitted_ticket = batch->append_count != 0 ? batch_end_ticket(batch) - 1 : log->submitted_ticket;
+    if (ZOO(acknowledged_before_completion)) {
+        make_durable(log, log->queue_next - 1);
+    }
+}
+
+/* Fills the two blocks of a roll. From here on batches are sealed into the next segment. */
+static void prepare_roll(struct wal *log)
+{
+    struct segment *from = log->tail;
+    struct segment *to = table_find(&log->table, from->number + 1);
+    CHECK(to != NULL && to->state == SEGMENT_READY && to->staged);
+    uint32_t block_bytes = log->shape.block_bytes;
+    uint8_t *seal_block = log->roll_blocks;
+    uint8_t *anchor_block = log->roll_blocks + block_bytes;
+    segment_fill_seal(from, &log->shape, seal_block);
+    uint64_t salt = ZOO(recycle_without_salt) ? from->salt : to->salt;
+    commit_fill_anchor(log, to, FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes, salt, NULL, anchor_block);
+    from->state = SEGMENT_SEALED;
+    log->roll_to = to;
+    log->roll_pending = 2;
+    log->roll_started_ns = now_ns();
+    const struct wal_io_op op = {.kind = WAL_IO_WRITE_DURABLE, .size = block_bytes, .owner = log};
+    log->roll_ops[0] = log->roll_ops[1] = op;
+    log->roll_ops[0].file = from->file;
+    log->roll_ops[0].offset = segment_seal_offset(from, block_bytes);
+    log->roll_ops[0].buffer = seal_block;
+    log->roll_ops[0].kind = ZOO(seal_not_synced) || ZOO(seal) ? WAL_IO_WRITE : WAL_IO_WRITE_DURABLE;
+    log->roll_ops[1].file = to->file;
+    log->roll_ops[1].offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
+    log->roll_ops[1].buffer = anchor_block;
+}
+
+/* --- led by a thread ----------------------------------------------------------------------------------------------------------------- */
+
+/* The threads just woken come back with their next records in a moment: a leader that leaves at once leaves with half a batch. It gives way while
+ * the batch is smaller than recent ones and still grows; a lone writer's are of one append, and it never waits. */
+static void gather_followers(struct wal *log)
+{
+    uint32_t wanted = log->recent_appends[0] > log->recent_appends[1] ? log->recent_appends[0] : log->recent_appends[1];
+    unsigned idle_turns = 0;
+    for (unsigned turn = 0; turn < 32 && idle_turns < 4 && log_has_open_batch(log); turn++) {
+        uint32_t before = log_batch(log, log->queue_tail - 1)->append_count;
+        if (before >= wanted || log->queue_tail != log->queue_next + 1) {
+            return;
+        }
+        log_unlock(log);
+        (void)sched_yield();
+        log_lock(log);
+        bool grew = log_has_open_batch(log) && log_batch(log, log->queue_tail - 1)->append_count > before;
+        idle_turns = grew ? 0 : idle_turns + 1;
+    }
+}
+
+static void lead_roll(struct wal *log)
+{
+    POINT(roll);
+    prepare_roll(log);
+    log_unlock(log);
+    for (unsigned i = 0; i < 2; i++) {
+        if (i == 0 || log->roll_ops[0].result == 0) {
+            (void)log->io->ops->execute(log->io, &log->roll_ops[i]);
+        }
+        POINT(seal);
+    }
+    log_lock(log);
+    log->roll_pending = 0;
+    complete_roll(log);
+    POINT(anchor);
+}
+
+static void lead_batch(struct wal *log)
+{
+    struct batch *batch = log_batch(log, log->queue_next);
+    prepare_batch(log, batch, &log->strategies[0]);
+    if (batch->head.kind == BATCH_TRUNCATE) {
+        POINT(truncate);
+    }
+    if (batch->head.kind == BATCH_START) {
+        POINT(prefix);
+    }
+    log_unlock(log);
+    (void)log->io->ops->execute(log->io, &batch->op);
+    POINT(commit);
+    log_lock(log);
+    strategy_learn(&log->strategies[0], batch->op.method, batch->op.size, batch->op.write_ns + batch->op.sync_ns);
+    complete_batch(log, batch);
+}
+
+void commit_lead(struct wal *log, bool gather)
+{
+    CHECK(!log->leading);
+    CHECK(log->in_flight == 0 && log->roll_pending == 0);
+    log->leading = true;
+    if (gather) {
+        gather_followers(log);
+    }
+    switch (next_work(log)) {
+    case WORK_BATCH:
+        lead_batch(log);
+        break;
+    case WORK_ROLL:
+        lead_roll(log);
+        break;
+    case WORK_NONE:
+        break;
+    }
+    log->leading = false;
+    wake_next_leader(log);
+    if (log->loop_used && !log->asynchronous) {
+        (void)pthread_cond_signal(&log->commit_wake);
+    }
+    (void)pthread_cond_broadcast(&log->room);
+}
+
+/* --- in the ring ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Runs inside poll(), with or without the lock: only notes the operation. */
+static void note_completed(struct wal_io_op *op)
+{
+    struct wal *log = op->owner;
+    op->next = log->completed;
+    log->completed = op;
+}
+
+static void submit_op(struct wal *log, struct wal_io_op *op, uint64_t segment)
+{
+    op->done = note_completed;
+    int result = log->io->ops->submit(log->io, op);
+    if (result != 0) {
+        op->result = result;
+        commit_poison(log, "submitting a write to", segment, op->offset, result);
+    }
+}
+
+void commit_pump(struct wal *log)
+{
+    CHECK(log->asynchronous);
+    while (!log->leading) {
+        enum work work = next_work(log);
+        if (work == WORK_BATCH) {
+            struct batch *batch = log_batch(log, log->queue_next);
+            prepare_batch(log, batch, &log->strategies[1]);
+            submit_op(log, &batch->op, batch->head.segment);
+            log->in_flight -= log->poison != 0;
+        } else if (work == WORK_ROLL) {
+            prepare_roll(log);
+            for (unsigned i = 0; i < 2 && log->poison == 0; i++) {
+                submit_op(log, &log->roll_ops[i], log->roll_to->number);
+                log->roll_pending -= log->poison != 0 ? 2 - i : 0;
+            }
+        } else {
+            return;
+        }
+    }
+}
+
+static void act_on_completed(struct wal *log)
+{
+    struct wal_io_op *op = log->completed;
+    log->completed = NULL;
+    while (op != NULL) {
+        struct wal_io_op *next = op->next;
+        if (op == &log->roll_ops[0] || op == &log->roll_ops[1]) {
+            CHECK(log->roll_pending > 0);
+            if (--log->roll_pending == 0) {
+                complete_roll(log);
+            }
+        } else {
+            struct batch *batch = (struct batch *)((char *)op - offsetof(struct batch, op));
+            strategy_learn(&log->strategies[1], op->method, op->size, now_ns() - batch->submitted_ns);
+            complete_batch(log, batch);
+        }
+        op = next;
+    }
+}
+
+void commit_dispatch(struct wal *log)
+{
+    if (!log->asynchronous || log->polling) {
+        return;
+    }
+    log->polling = true;
+    int result = log->io->ops->poll(log->io, 0);
+    log->polling = false;
+    if (result < 0) {
+        commit_poison(log, "polling for writes to", log->tail->number, 0, result);
+        return;
+    }
+    act_on_completed(log);
+    commit_pump(log);
+    if (next_work(log) == WORK_NONE && !submitted_in_flight(log)) {
+        wake_room(log);
+    }
+}
+
+/* Waits in poll() for what others submitted. */
+static void poll_for_all(struct wal *log)
+{
+    log->polling = true;
+    log_unlock(log);
+    int result = log->io->ops->poll(log->io, 1);
+    log_lock(log);
+    log->polling = false;
+    if (result < 0) {
+        commit_poison(log, "polling for writes to", log->tail->number, 0, result);
+        return;
+    }
+    act_on_completed(log);
+    commit_pump(log);
+    wake_next_leader(log);
+    (void)pthread_cond_broadcast(&log->room);
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------------------------------------------ */
+
+static bool can_lead(struct wal *log)
+{
+    return !log->leading && log->in_flight == 0 && log->roll_pending == 0 && next_work(log) != WORK_NONE;
+}
+
+void commit_advance(struct wal *log)
+{
+    if (can_lead(log)) {
+        commit_lead(log, false);
+    } else if (submitted_in_flight(log) && !log->polling) {
+        poll_for_all(log);
+    } else {
+        struct wakes none = {0};
+        if (memcmp(&log->wakes, &none, sizeof(none)) != 0) {
+            log_unlock(log); /* Nobody sleeps on a wake that is still to be given. */
+            log_lock(log);
+            return;
+        }
+        log->room_waiters++;
+        (void)pthread_cond_wait(&log->room, &log->lock);
+        log->room_waiters--;
+    }
+}
+
+static int status_of_ticket(struct wal *log, uint64_t ticket)
+{
+    uint64_t count = log->truncation_count;
+    uint64_t kept = count < LOG_TRUNCATIONS_KEPT ? count : LOG_TRUNCATIONS_KEPT;
+    for (uint64_t i = count - kept; i < count; i++) {
+        const struct truncated_tickets *range = &log->truncations[i % LOG_TRUNCATIONS_KEPT];
+        if (ticket >= range->first_ticket && ticket < range->end_ticket) {
+            return WAL_ETRUNCATED;
+        }
+    }
+    return 0;
+}
+
+/* Durable, and no truncation can have touched it: the answer needs no lock. */
+static bool is_plainly_durable(struct wal *log, uint64_t ticket)
+{
+    return ticket <= atomic_load_explicit(&log->durable_ticket, memory_order_acquire) &&
+           ticket >= atomic_load_explicit(&log->truncated_end_ticket, memory_order_acquire);
+}
+
+static bool is_durable(struct wal *log, uint64_t ticket)
+{
+    return ticket <= atomic_load_explicit(&log->durable_ticket, memory_order_acquire);
+}
+
+/* Sleeps until the batch that holds the ticket is durable, or until called upon to lead. Gives up the lock, and takes it again
+ * unless the ticket has become durable (true). */
+static bool sleep_on_batch(struct wal *log, uint64_t ticket)
+{
+    uint64_t sequence = log->queue_head;
+    while (sequence < log->queue_tail && batch_end_ticket(log_batch(log, sequence)) <= ticket) {
+        sequence++;
+    }
+    CHECK(sequence < log->queue_tail);
+    uint32_t slot = (uint32_t)(sequence % log->batch_count);
+    struct batch *batch = &log->batches[slot];
+    uint32_t word = __atomic_load_n(&batch->durable_word, __ATOMIC_RELAXED);
+    log->waiters[slot]++;
+    log_unlock(log);
+    (void)syscall(SYS_futex, &batch->durable_word, FUTEX_WAIT_PRIVATE, word, NULL, NULL, 0);
+    if (is_plainly_durable(log, ticket)) {
+        return true;
+    }
+    log_lock(log);
+    if (!is_durable(log, ticket) && log->waiters[slot] != 0) {
+        log->waiters[slot]--;
+    }
+    return false;
+}
+
+int commit_wait(struct wal *log, uint64_t ticket)
+{
+    if (ticket != 0 && is_plainly_durable(log, ticket)) {
+        return 0;
+    }
+    log_lock(log);
+    int status = WAL_EINVAL;
+    if (ticket != 0 && ticket <= log->appended_ticket) {
+        for (;;) {
+            if (is_durable(log, ticket)) {
+                status = status_of_ticket(log, ticket);
+                break;
+            }
+            if (log->poison != 0) {
+                status = WAL_EPOISONED;
+                break;
+            }
+            if (can_lead(log)) {
+                commit_lead(log, true);
+            } else if (submitted_in_flight(log) && !log->polling) {
+                poll_for_all(log);
+            } else if (sleep_on_batch(log, ticket)) {
+                return 0;
+            }
+        }
+    }
+    log_unlock(log);
+    return status;
+}
+
+int commit_drain(struct wal *log)
+{
+    while (log->poison == 0 && (log->queue_head != log->queue_tail || log->leading || log->roll_pending != 0)) {
+        commit_advance(log);
+    }
+    while (log->leading || log->polling || submitted_in_flight(log)) {
+        commit_advance(log); /* Poisoned: still wait for what is at the disk. */
+    }
+    return log->poison != 0 ? WAL_EPOISONED : 0;
+}

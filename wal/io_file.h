@@ -1,0 +1,49 @@
+/* io_file.h - files and directories of the real file system: the control plane and execute() that the real backends share.
+ *
+ * May include: io.h. */
+
+#ifndef WAL_IO_FILE_H
+#define WAL_IO_FILE_H
+
+#include "wal/io.h"
+
+#include <stdatomic.h>
+
+struct io_file {
+    struct wal_io io; /* First: a struct wal_io is what the log sees. */
+    int directory_fd;
+    bool buffered;              /* Direct I/O was not wanted, or is not to be had. */
+    bool no_dsync;              /* A file system that takes RWF_DSYNC and does not mean it. */
+    _Atomic bool dsync_refused; /* pwritev2 said EOPNOTSUPP once. */
+};
+
+/* Opens the directory and learns the disk's capabilities. 0 or negative errno. */
+int io_file_start(struct io_file *disk, const char *directory, unsigned flags);
+void io_file_stop(struct io_file *disk);
+
+int io_file_open(struct wal_io *io, const char *name, unsigned flags, int *file_out);
+int io_file_close(struct wal_io *io, int file);
+int io_file_bytes(struct wal_io *io, int file, uint64_t *bytes_out);
+int io_file_allocate(struct wal_io *io, int file, uint64_t bytes);
+int io_file_rename(struct wal_io *io, const char *from, const char *to);
+int io_file_unlink(struct wal_io *io, const char *name);
+int io_file_list(struct wal_io *io, int (*each)(void *context, const char *name), void *context);
+int io_file_sync_directory(struct wal_io *io);
+int io_file_sync_parent(struct wal_io *io);
+int io_file_lock_directory(struct wal_io *io);
+int io_file_lock_file(struct wal_io *io, int file);
+int io_file_forget_cache(struct wal_io *io, int file);
+int io_file_execute(struct wal_io *io, struct wal_io_op *op);
+
+/* The method that a WRITE_DURABLE is carried out with here. */
+enum wal_io_method io_file_method(struct io_file *disk, enum wal_io_method wanted);
+
+/* The control plane's part of a struct wal_io_ops. */
+#define IO_FILE_CONTROL_PLANE                                                                                       \
+    .open = io_file_open, .close = io_file_close, .file_bytes = io_file_bytes, .allocate = io_file_allocate,        \
+    .rename = io_file_rename, .unlink = io_file_unlink, .list = io_file_list,                                       \
+    .sync_directory = io_file_sync_directory, .sync_parent = io_file_sync_parent,                                   \
+    .lock_directory = io_file_lock_directory, .lock_file = io_file_lock_file, .forget_cache = io_file_forget_cache, \
+    .execute = io_file_execute
+
+#endif

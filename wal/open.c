@@ -1,0 +1,667 @@
+/* open.c - from a directory to a handle that appends.
+ *
+ * The happy path of an open for writing:
+ *   1. lock the directory, then the newest segments' files: a dead owner's last writes are waited for;
+ *   2. sync those files and the directory, drop cached pages: what is read from now on is what the device holds;
+ *   3. recover (recover.c): a verdict, and the place where the log ends;
+ *   4. read the doubtful place a second time; zero what a zero-written segment holds behind it;
+ *   5. write the anchor there, durable: the cut is a fact before it is reported;
+ *   6. return. Every open does all of it, also after a clean close: there is no rarely used path.
+ * A new log is one segment, born with its anchor, under a temporary name until it is complete; then it is opened like any other.
+ *
+ * What can fail, and what is left: before step 4 nothing was written. A crash in 4 or 5 leaves the same observations, hence the same cut. No
+ * room for the anchor's segment on a full disk: the handle reads, and refuses appends.
+ *
+ * Invariants: corrupt and uncertain stop before step 4 unless the caller accepts them; an accepted cut is forced: its anchor takes a number
+ * above all seen, and leaves a doubt.
+ *
+ * May include: open.h, commit.h, prepare.h, read.h, recover.h, memory.h, bytes.h, check.h, zoo.h. */
+
+#define _GNU_SOURCE
+#include "wal/open.h"
+
+#include "wal/bytes.h"
+#include "wal/check.h"
+#include "wal/commit.h"
+#include "wal/memory.h"
+#include "wal/prepare.h"
+#include "wal/read.h"
+#include "wal/recover.h"
+#include "wal/zoo.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+/* --- options ------------------------------------------------------------------------------------------------------------ */
+
+enum {
+    BLOCK_BYTES_DEFAULT = 4096,
+    BATCH_BYTES_DEFAULT = 2 << 20,
+    IN_FLIGHT_MAX = 4,
+    SEGMENTS_READY_MAX = 16,
+    SEGMENTS_POOL_MAX = 1024,
+    SEGMENTS_MAX = 65536,
+    IDLE_MARK_MS_MAX = 3600000,
+    READER_BYTES = 256 << 10
+};
+#define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
+
+static void fill_defaults(struct wal_options *options)
+{
+#define DEFAULT(field, value) options->field = options->field != 0 ? options->field : (value)
+    DEFAULT(block_bytes, BLOCK_BYTES_DEFAULT);
+    DEFAULT(segment_bytes, SEGMENT_BYTES_DEFAULT);
+    if (options->batch_bytes_max == 0) {
+        uint64_t fits_bytes = options->segment_bytes > 3 * (uint64_t)options->block_bytes
+                                  ? options->segment_bytes - 3 * (uint64_t)options->block_bytes
+                                  : 0;
+        options->batch_bytes_max = fits_bytes < BATCH_BYTES_DEFAULT ? (uint32_t)fits_bytes : BATCH_BYTES_DEFAULT;
+    }
+    DEFAULT(batches_in_flight_max, 1);
+    DEFAULT(segments_ready, 2);
+    DEFAULT(segments_pool_max, 4);
+    DEFAULT(segments_max, 4096);
+    DEFAULT(segments_mapped_max, 8);
+    DEFAULT(idle_mark_ms, 50);
+#undef DEFAULT
+}
+
+static const char *wrong_option(const struct wal_options *options)
+{
+    const struct {
+        bool wrong;
+        const char *what;
+    } checks[] = {
+        {!is_power_of_two(options->block_bytes) || options->block_bytes < FORMAT_BLOCK_BYTES_MIN ||
+             options->block_bytes > FORMAT_BLOCK_BYTES_MAX,
+         "block_bytes must be a power of two, 512 to 65,536"},
+        {options->block_bytes != 0 && options->segment_bytes % options->block_bytes != 0,
+         "segment_bytes must be a whole number of blocks"},
+        {options->segment_bytes < (uint64_t)FORMAT_SEGMENT_BLOCKS_MIN * options->block_bytes,
+         "segment_bytes must be at least 16 blocks"},
+        {options->segment_bytes >= FORMAT_SEGMENT_BYTES_MAX, "segment_bytes must be below 4 GiB"},
+        {options->batch_bytes_max < 4 * (uint64_t)options->block_bytes, "batch_bytes_max must be at least 4 blocks"},
+        {options->batch_bytes_max > options->segment_bytes - 3 * (uint64_t)options->block_bytes,
+         "batch_bytes_max must be at most segment_bytes - 3 blocks"},
+        {options->block_bytes != 0 && options->batch_bytes_max % options->block_bytes != 0,
+         "batch_bytes_max must be a whole number of blocks"},
+        {options->batches_in_flight_max > IN_FLIGHT_MAX, "batches_in_flight_max must be at most 4"},
+        {options->segments_ready < 2 || options->segments_ready > SEGMENTS_READY_MAX, "segments_ready must be 2 to 16"},
+        {options->segments_pool_max > SEGMENTS_POOL_MAX, "segments_pool_max must be at most 1,024"},
+        {options->segments_max < 4 || options->segments_max > SEGMENTS_MAX, "segments_max must be 4 to 65,536"},
+        {options->segments_mapped_max < 2, "segments_mapped_max must be at least 2"},
+        {options->idle_mark_ms > IDLE_MARK_MS_MAX, "idle_mark_ms must be at most an hour"},
+        {options->accept_metadata_bytes > WAL_METADATA_BYTES_MAX, "accept_metadata_bytes must be at most 256"},
+        {options->accept_metadata == NULL && options->accept_metadata_bytes != 0,
+         "accept_metadata_bytes without accept_metadata"},
+        {(options->flags & WAL_READ_ONLY) != 0 && (options->flags & WAL_CREATE) != 0,
+         "WAL_READ_ONLY and WAL_CREATE exclude each other"},
+        {options->flags >= 2 * (uint32_t)WAL_ZERO_RECYCLED, "a flag that is not known"},
+        {(unsigned)options->backend > WAL_BACKEND_URING, "a backend that is not known"},
+        {(unsigned)options->strategy > WAL_STRATEGY_LINKED, "a strategy that is not known"},
+        {options->allocator != NULL && (options->allocator->allocate == NULL || options->allocator->release == NULL),
+         "an allocator without its functions"},
+    };
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        if (checks[i].wrong) {
+            return checks[i].what;
+        }
+    }
+    return NULL;
+}
+
+int open_options(const struct wal_options *caller, struct wal_options *out, struct report *report)
+{
+    *out = (struct wal_options){0};
+    if (caller != NULL) {
+        if (caller->options_bytes < sizeof(size_t) || caller->options_bytes > sizeof(*out)) {
+            return report_set(
+                report, WAL_EINVAL,
+                "options_bytes is %zu: start from WAL_OPTIONS_INIT, and use the header of this library (%s)",
+                caller->options_bytes, WAL_VERSION);
+        }
+        memcpy(out, caller, caller->options_bytes);
+    }
+    out->options_bytes = sizeof(*out);
+    fill_defaults(out);
+    const char *wrong = wrong_option(out);
+    return wrong == NULL ? 0 : report_set(report, WAL_EINVAL, "option: %s", wrong);
+}
+
+/* --- making a log --------------------------------------------------------------------------------------------------------- */
+
+static int check_block_bytes(struct wal *log, uint32_t block_bytes)
+{
+    const struct wal_io_caps *caps = &log->io->caps;
+    if (log->options.batch_bytes_max % block_bytes != 0 || log->options.segment_bytes % block_bytes != 0 ||
+        log->options.batch_bytes_max < 4 * (uint64_t)block_bytes) {
+        return report_set(
+            &log->report, WAL_EINVAL,
+            "batch_bytes_max and segment_bytes must be whole numbers of the log's blocks, %u bytes, at least 4",
+            block_bytes);
+    }
+    if (block_bytes % caps->align_bytes != 0) {
+        return report_set(
+            &log->report, WAL_EINVAL,
+            "block_bytes %u is not a multiple of what direct I/O needs here, %u; WAL_BUFFERED does without",
+            block_bytes, caps->align_bytes);
+    }
+    if (block_bytes < caps->physical_block_bytes && (log->options.flags & WAL_POWERSAFE_OVERWRITE) == 0) {
+        return report_set(&log->report, WAL_EINVAL,
+                          "block_bytes %u is below the device's physical block, %u: two batches would share one. "
+                          "WAL_POWERSAFE_OVERWRITE asserts that this is safe",
+                          block_bytes, caps->physical_block_bytes);
+    }
+    return 0;
+}
+
+static int create_log(struct wal *log)
+{
+    int status = check_block_bytes(log, log->options.block_bytes);
+    uint64_t salt = segment_draw_salt(&log->table);
+    if (status == 0 &&
+        (salt == 0 || getrandom(log->shape.uuid, sizeof(log->shape.uuid), 0) != (ssize_t)sizeof(log->shape.uuid))) {
+        status = report_set(&log->report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
+    }
+    if (status != 0) {
+        return status;
+    }
+    struct format_head anchor = {.kind = BATCH_ANCHOR,
+                                 .head_bytes = (uint16_t)format_head_bytes(BATCH_ANCHOR, 0),
+                                 .salt = salt,
+                                 .segment = 1,
+                                 .place = FORMAT_FIRST_BATCH_BLOCK,
+                                 .number = 1,
+                                 .first_index = 1,
+                                 .metadata_bytes = FORMAT_NO_METADATA,
+                                 .body.anchor = {.start = {1, 1}, .low = 1}};
+    anchor.used_bytes = anchor.head_bytes;
+    memcpy(anchor.body.anchor.uuid, log->shape.uuid, sizeof(anchor.body.anchor.uuid));
+    memset(log->roll_blocks, 0, log->shape.block_bytes);
+    format_head_encode(&anchor, log->roll_blocks);
+    struct segment segment;
+    status = segment_make(log->io, &log->shape, 1, log->roll_blocks, log->prepare_scratch, log->prepare_scratch_bytes,
+                          NULL, &segment, &log->report);
+    if (status != 0) {
+        return status;
+    }
+    segment_close_file(log->io, &segment);
+    int result = log->io->ops->sync_parent(log->io);
+    return result == 0 ? 0
+                       : report_set(&log->report, status_of_errno(result), "cannot sync the parent directory: %s",
+                                    errno_name(result));
+}
+
+/* --- temporaries ------------------------------------------------------------------------------------------------------------ */
+
+static int remember_temporary(void *context, const char *name)
+{
+    if (!format_is_temporary_name(name)) {
+        return 0;
+    }
+    (void)snprintf(context, FORMAT_NAME_BYTES, "%s", name);
+    return 1;
+}
+
+/* What a crash left of segments being made. */
+static void remove_temporaries(struct wal *log)
+{
+    for (unsigned turn = 0; turn < 64; turn++) {
+        char name[FORMAT_NAME_BYTES] = "";
+        if (log->io->ops->list(log->io, remember_temporary, name) != 1 || log->io->ops->unlink(log->io, name) != 0) {
+            return;
+        }
+    }
+}
+
+/* --- before a byte is believed ------------------------------------------------------------------------------------------------- */
+
+/* Locks the files that a dead owner may still be writing to: the newest one begun, its predecessor, and all after. */
+static int lock_newest(struct wal *log, struct recovery *recovery)
+{
+    uint64_t from = recovery->tail != NULL ? recovery->tail->number - 1 : 0;
+    int status = 0;
+    for (uint32_t i = 0; status == 0 && i < log->table.count; i++) {
+        if (log->table.list[i]->number >= from) {
+            status = segment_open_file(log->io, log->table.list[i], true, &log->report);
+        }
+    }
+    return status;
+}
+
+static int flush_newest(struct wal *log)
+{
+    if (ZOO(flush_before_believing)) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (!segment->locked) {
+            continue;
+        }
+        struct wal_io_op op = {.kind = WAL_IO_SYNC, .file = segment->file};
+        int result = log->io->ops->execute(log->io, &op);
+        if (result != 0) {
+            return report_set(&log->report, WAL_EIO,
+                              "segment %" PRIu64 ": sync before reading failed: %s; nothing was changed",
+                              segment->number, errno_name(result));
+        }
+        (void)log->io->ops->forget_cache(log->io, segment->file);
+    }
+    int result = ZOO(directory_flush_at_open) ? 0 : log->io->ops->sync_directory(log->io);
+    return result == 0
+               ? 0
+               : report_set(&log->report, WAL_EIO,
+                            "sync of the directory before reading failed: %s; nothing was changed", errno_name(result));
+}
+
+/* Lists and finds T; for writing, with everything flushed that could matter. */
+static int find_tail(struct wal *log, struct recovery *recovery)
+{
+    int status = recover_find_tail(recovery);
+    if (status != 0 || !recovery->for_writing) {
+        return status;
+    }
+    status = lock_newest(log, recovery);
+    if (status == 0) {
+        status = flush_newest(log);
+    }
+    return status != 0 ? status
+                       : recover_find_tail(recovery); /* A dead owner's last writes may have landed meanwhile. */
+}
+
+/* --- the cut ---------------------------------------------------------------------------------------------------------------------- */
+
+/* The batch that ends the log's readable part, read again: a disk that misreads once must not make us cut. */
+static int read_again(struct recovery *recovery)
+{
+    struct segment *segment = recovery->cut_segment;
+    const struct walk *walk = &recovery->walk;
+    uint64_t seal_offset = segment_seal_offset(segment, walk->block_bytes);
+    if (walk->offset >= seal_offset || ZOO(second_read)) {
+        return 0;
+    }
+    uint64_t bytes = walk->block_bytes;
+    if (recovery->stop.head_valid && recovery->stop.reason == WALK_BAD_RECORD) {
+        bytes = format_batch_padded_bytes(&recovery->stop.head, walk->block_bytes);
+    }
+    for (uint64_t done = 0; done < bytes;) {
+        uint64_t piece_bytes = bytes - done < recovery->scratch_bytes ? bytes - done : recovery->scratch_bytes;
+        uint32_t moved_bytes;
+        int status;
+        int result = segment_read(recovery->io, segment->file, walk->offset + done, recovery->scratch,
+                                  (uint32_t)piece_bytes, &moved_bytes);
+        const uint8_t *before = window_at(recovery->window, walk->offset + done, piece_bytes, &status);
+        bool bad_before = before == NULL || window_is_bad(recovery->window, walk->offset + done, piece_bytes);
+        memset(recovery->scratch + moved_bytes, 0, piece_bytes - moved_bytes);
+        if ((result != 0) != bad_before || (!bad_before && memcmp(before, recovery->scratch, piece_bytes) != 0)) {
+            return report_set(recovery->report, WAL_EUNSTABLE,
+                              "segment %" PRIu64 ", offset %" PRIu64
+                              ": two reads of this place differ; nothing was changed. Check the disk, then open again",
+                              segment->number, walk->offset + done);
+        }
+        done += piece_bytes;
+    }
+    return 0;
+}
+
+/* In a zero-written segment, makes what lies behind the cut zero again, durably: so that damage there stays provable. */
+static int zero_window(struct wal *log, struct recovery *recovery, bool *zeroed)
+{
+    struct segment *segment = recovery->cut_segment;
+    uint64_t end_offset = recovery->evidence.nonzero_end_offset;
+    bool closed = recovery->walk.last_kind == BATCH_CLOSE;
+    *zeroed = segment->prefill == PREFILL_ZEROED && (!closed || recovery->old_content_known);
+    if (!*zeroed || end_offset <= recovery->walk.offset || ZOO(zero_window)) {
+        return 0;
+    }
+    memset(log->prepare_scratch, 0, log->prepare_scratch_bytes);
+    int result = 0;
+    for (uint64_t offset = recovery->walk.offset; result == 0 && offset < end_offset;
+         offset += log->prepare_scratch_bytes) {
+        uint64_t rest_bytes = end_offset - offset;
+        uint32_t piece_bytes =
+            rest_bytes < log->prepare_scratch_bytes ? (uint32_t)rest_bytes : log->prepare_scratch_bytes;
+        struct wal_io_op op = {.kind = WAL_IO_WRITE,
+                               .file = segment->file,
+                               .offset = offset,
+                               .size = piece_bytes,
+                               .buffer = log->prepare_scratch};
+        result = log->io->ops->execute(log->io, &op);
+    }
+    struct wal_io_op sync = {.kind = WAL_IO_SYNC, .file = segment->file};
+    result = result == 0 ? log->io->ops->execute(log->io, &sync) : result;
+    return result == 0 ? 0
+                       : report_set(&log->report, status_of_errno(result),
+                                    "segment %" PRIu64 ": zeroing behind offset %" PRIu64 " failed: %s",
+                                    segment->number, recovery->walk.offset, errno_name(result));
+}
+
+/* --- taking over ---------------------------------------------------------------------------------------------------------------------- */
+
+static void adopt(struct wal *log, const struct recovery *recovery)
+{
+    const struct walk *walk = &recovery->walk;
+    log->shape.block_bytes = recovery->shape.block_bytes;
+    memcpy(log->shape.uuid, recovery->shape.uuid, sizeof(log->shape.uuid));
+    log->tail = recovery->cut_segment;
+    log->sealed = (struct sealed){.next_number = walk->number,
+                                  .chain = walk->chain,
+                                  .next_index = walk->next_index,
+                                  .start = walk->start,
+                                  .doubt_index = walk->doubt_index,
+                                  .last_tag = walk->last_tag,
+                                  .last_content_number = walk->last_content_number,
+                                  .highest_mark = walk->highest_mark,
+                                  .last_kind = walk->last_kind,
+                                  .metadata_bytes = walk->metadata_bytes};
+    memcpy(log->sealed.metadata, walk->metadata, sizeof(log->sealed.metadata));
+    log->durable_number = walk->number - 1;
+}
+
+/* The visible state follows from what is sealed: all of it is durable now. */
+static void publish(struct wal *log)
+{
+    const struct sealed *sealed = &log->sealed;
+    log->start_index = sealed->start.index;
+    log->next_index = log->durable_end_index = sealed->next_index;
+    log->staged_tag = sealed->last_tag;
+    log->durable_number = sealed->next_number - 1;
+    log->durable_offset = log->tail->end_offset;
+    log->durable_doubt_index = sealed->doubt_index;
+    log->durable_metadata_bytes = sealed->metadata_bytes;
+    memcpy(log->durable_metadata, sealed->metadata, sizeof(log->durable_metadata));
+    log->metadata_room_bytes =
+        sealed->metadata_bytes == FORMAT_NO_METADATA ? 0 : (uint32_t)round_up(sealed->metadata_bytes, 8);
+    log->stage_segment = log->tail;
+    log->stage_offset = log->tail->end_offset;
+}
+
+static int write_anchor_block(struct wal *log, struct segment *segment, uint64_t offset, uint8_t *block)
+{
+    struct wal_io_op op = {.kind = ZOO(tail_cut_not_durable) ? WAL_IO_WRITE : WAL_IO_WRITE_DURABLE,
+                           .file = segment->file,
+                           .offset = offset,
+                           .size = log->shape.block_bytes,
+                           .buffer = block};
+    POINT(open);
+    int result = log->io->ops->execute(log->io, &op);
+    return result == 0 ? 0
+                       : report_set(&log->report, WAL_EIO,
+                                    "segment %" PRIu64 ", offset %" PRIu64 ": writing the anchor failed: %s",
+                                    segment->number, offset, errno_name(result));
+}
+
+/* In the middle of the open segment. */
+static int anchor_in_place(struct wal *log, const struct anchor_cut *cut)
+{
+    if (ZOO(anchor_at_open) && !cut->forced) {
+        return 0;
+    }
+    uint64_t salt = ZOO(fresh_salt) || ZOO(fresh_salt_and_chain) ? log->tail->salt : segment_draw_salt(&log->table);
+    if (salt == 0) {
+        return report_set(&log->report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
+    }
+    uint64_t offset = log->tail->end_offset;
+    commit_fill_anchor(log, log->tail, offset, salt, cut, log->roll_blocks);
+    return write_anchor_block(log, log->tail, offset, log->roll_blocks);
+}
+
+/* At the beginning of the next segment: the present one is sealed, or full, or lies behind an accepted cut. */
+static int anchor_in_next(struct wal *log, struct recovery *recovery, const struct anchor_cut *cut)
+{
+    uint64_t number = recovery->tail->number + 1;
+    struct segment *next = table_find(&log->table, number);
+    if (next == NULL || next->state != SEGMENT_READY) {
+        log_lock(log);
+        int status = prepare_segment(log, number);
+        log_unlock(log);
+        if (status != 0) {
+            log->unanchored = status == WAL_ENOSPC;
+            return log->unanchored ? 0 : status;
+        }
+        next = table_find(&log->table, number);
+    }
+    struct segment *from = log->tail;
+    uint32_t block_bytes = log->shape.block_bytes;
+    if (!recovery->evidence.sealed && !cut->forced) {
+        segment_fill_seal(from, &log->shape, log->roll_blocks);
+        int status = segment_write_block(log->io, from->file, segment_seal_offset(from, block_bytes), log->roll_blocks,
+                                         block_bytes);
+        if (status != 0) {
+            return report_set(&log->report, WAL_EIO, "segment %" PRIu64 ": writing the seal failed: %s", from->number,
+                              errno_name(status));
+        }
+    }
+    uint64_t offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
+    commit_fill_anchor(log, next, offset, next->salt, cut, log->roll_blocks);
+    from->state = SEGMENT_SEALED;
+    next->state = SEGMENT_OPEN;
+    return write_anchor_block(log, next, offset, log->roll_blocks);
+}
+
+/* What a forced cut leaves behind it is dead. */
+static void retire_behind_cut(struct wal *log, const struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->number > recovery->cut_segment->number && segment->number <= recovery->tail->number) {
+            segment->state = SEGMENT_RETIRED;
+        }
+    }
+}
+
+static void describe_cut(const struct recovery *recovery, const struct wal_verdict *verdict, struct anchor_cut *cut)
+{
+    bool forced = verdict->kind == WAL_VERDICT_CORRUPT || verdict->kind == WAL_VERDICT_UNCERTAIN;
+    if (forced || recovery->evidence.cut_bytes != 0 || recovery->stop.reason == WALK_BAD_RECORD) {
+        cut->offset = recovery->walk.offset;
+        cut->first_index = recovery->walk.next_index;
+        cut->records = (uint32_t)recovery->evidence.cut_records;
+        cut->reason = (uint32_t)verdict->row;
+    }
+    if (forced) {
+        uint64_t highest = recovery->walk.number - 1;
+        highest = recovery->evidence.highest_number > highest ? recovery->evidence.highest_number : highest;
+        highest = recovery->evidence.highest_mark > highest ? recovery->evidence.highest_mark : highest;
+        highest = recovery->tail->last_number > highest ? recovery->tail->last_number : highest;
+        cut->forced = true;
+        cut->number = ZOO(forced_anchor_jumps) ? recovery->walk.number : highest + 1;
+    }
+}
+
+/* An accepted loss: a doubt from the cut on, and the caller's metadata with it. */
+static void accept_loss(struct wal *log, struct wal_verdict *verdict)
+{
+    struct sealed *sealed = &log->sealed;
+    if (sealed->doubt_index == 0 || sealed->next_index < sealed->doubt_index) {
+        sealed->doubt_index = sealed->next_index;
+    }
+    if (log->options.accept_metadata != NULL) {
+        sealed->metadata_bytes = (uint16_t)log->options.accept_metadata_bytes;
+        memset(sealed->metadata, 0, sizeof(sealed->metadata));
+        memcpy(sealed->metadata, log->options.accept_metadata, log->options.accept_metadata_bytes);
+    }
+    verdict->accepted = true;
+    verdict->doubt_index = sealed->doubt_index;
+}
+
+static int go_on_writing(struct wal *log, struct recovery *recovery, struct wal_verdict *verdict)
+{
+    if (!recovery->acceptable) {
+        return report_set(&log->report, WAL_ECORRUPT, "%s", verdict->text);
+    }
+    int status = recovery->cut_segment == recovery->tail ? read_again(recovery) : 0;
+    uint64_t seal_offset = segment_seal_offset(recovery->cut_segment, recovery->shape.block_bytes);
+    bool in_place =
+        recovery->cut_segment == recovery->tail && !recovery->evidence.sealed && recovery->walk.offset < seal_offset;
+    struct anchor_cut cut = {0};
+    describe_cut(recovery, verdict, &cut);
+    if (status == 0 && in_place) {
+        status = zero_window(log, recovery, &cut.zeroed);
+    }
+    if (status != 0) {
+        return status;
+    }
+    if (cut.forced) {
+        accept_loss(log, verdict);
+    }
+    status = segment_open_file(log->io, log->tail, true, &log->report);
+    if (status == 0) {
+        status = in_place ? anchor_in_place(log, &cut) : anchor_in_next(log, recovery, &cut);
+    }
+    if (status == 0 && cut.forced && !log->unanchored) {
+        retire_behind_cut(log, recovery);
+    }
+    return status;
+}
+
+/* Ready segments that were found: salt and map, so that a roll needs nothing. */
+static int equip_ready(struct wal *log)
+{
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->state != SEGMENT_READY) {
+            continue;
+        }
+        int status = segment_open_file(log->io, segment, true, &log->report);
+        if (status != 0) {
+            return status;
+        }
+        segment->salt = segment_draw_salt(&log->table);
+        if (segment->salt == 0 ||
+            (segment->map.entries == NULL && segment_take_map(&log->table, segment, log->shape.block_bytes) != 0)) {
+            return report_set(&log->report, WAL_ENOMEM, "out of memory for the map of segment %" PRIu64,
+                              segment->number);
+        }
+    }
+    return 0;
+}
+
+/* --- all of it ------------------------------------------------------------------------------------------------------------------------------ */
+
+static int list_or_create(struct wal *log, struct recovery *recovery)
+{
+    int status = recover_list(recovery);
+    bool create = (log->options.flags & WAL_CREATE) != 0;
+    if (status == 0 && create && (log->options.flags & WAL_EXCLUSIVE) != 0) {
+        return report_set(&log->report, WAL_EEXIST, "the directory holds a log already");
+    }
+    if (status == WAL_ENOENT && recovery->has_other_files) {
+        return report_set(&log->report, WAL_ENOTLOG, "the directory holds files, but no segment of a log: not touched");
+    }
+    if (status != WAL_ENOENT || !create) {
+        return status;
+    }
+    remove_temporaries(log);
+    status = create_log(log);
+    if (status == 0) {
+        log->report = (struct report){0};
+        status = recover_list(recovery);
+    }
+    return status;
+}
+
+static int make_buffers(struct wal *log)
+{
+    const struct wal_allocator *allocator = log->options.allocator;
+    log->prepare_scratch_bytes = 256 << 10;
+    log->roll_blocks = memory_take(allocator, 2 * (size_t)FORMAT_BLOCK_BYTES_MAX, 4096);
+    log->prepare_scratch = memory_take(allocator, log->prepare_scratch_bytes, 4096);
+    if (log->roll_blocks == NULL || log->prepare_scratch == NULL) {
+        return WAL_ENOMEM;
+    }
+    log->batch_count = log->read_only ? 1 : log->options.batches_in_flight_max + 2;
+    CHECK(log->batch_count <= LOG_BATCHES_MAX);
+    for (uint32_t i = 0; i < log->batch_count && !log->read_only; i++) {
+        if (batch_create(&log->batches[i], allocator, log->options.batch_bytes_max, log->options.block_bytes) != 0) {
+            return WAL_ENOMEM;
+        }
+    }
+    return reader_create(log, READER_BYTES, &log->reader);
+}
+
+/* From a found T to a usable handle. */
+static int judge_and_take_over(struct wal *log, struct recovery *recovery, struct wal_verdict *verdict)
+{
+    int status = recover_judge(recovery, verdict);
+    if (status != 0) {
+        return status;
+    }
+    verdict->flushed = recovery->for_writing;
+    bool accepted = (verdict->kind == WAL_VERDICT_UNCERTAIN && (log->options.flags & WAL_ACCEPT_UNCERTAIN) != 0) ||
+                    (verdict->kind == WAL_VERDICT_CORRUPT && (log->options.flags & WAL_ACCEPT_CORRUPT) != 0);
+    int judged = verdict_status(verdict->kind);
+    if (judged != 0 && ((!accepted && !log->read_only) || recovery->cut_segment == NULL)) {
+        return report_set(&log->report, judged, "%s", verdict->text);
+    }
+    adopt(log, recovery);
+    if (log->read_only) {
+        log->tail = recovery->tail;
+        publish(log);
+        if (judged != 0) {
+            /* Both sides of the damage can be read: up to the last record found behind it. */
+            log->durable_end_index = log->next_index =
+                recovery->tail->end_index > log->next_index ? recovery->tail->end_index : log->next_index;
+            log->durable_offset = segment_seal_offset(recovery->tail, log->shape.block_bytes);
+        }
+        return 0;
+    }
+    status = check_block_bytes(log, log->shape.block_bytes);
+    if (status == 0) {
+        status = equip_ready(log);
+    }
+    if (status == 0) {
+        status = go_on_writing(log, recovery, verdict);
+    }
+    if (status == 0) {
+        publish(log);
+    }
+    return status;
+}
+
+int open_recovered(struct wal *log, struct wal_verdict *verdict)
+{
+    log->shape = (struct segment_shape){.block_bytes = log->options.block_bytes,
+                                        .segment_bytes = log->options.segment_bytes,
+                                        .batch_bytes_max = log->options.batch_bytes_max,
+                                        .batches_in_flight_max = log->options.batches_in_flight_max};
+    int status = table_create(&log->table, log->options.segments_max, log->options.allocator);
+    status = status == 0 ? make_buffers(log) : status;
+    if (status != 0) {
+        return report_set(&log->report, status, "out of memory for the handle's buffers");
+    }
+    struct window window = {0};
+    struct recovery recovery = {.io = log->io,
+                                .options = &log->options,
+                                .table = &log->table,
+                                .window = &window,
+                                .scratch = log->prepare_scratch,
+                                .scratch_bytes = log->prepare_scratch_bytes,
+                                .for_writing = !log->read_only,
+                                .report = &log->report};
+    status = list_or_create(log, &recovery);
+    if (status == 0) {
+        status = find_tail(log, &recovery);
+    }
+    if (status == 0) {
+        uint64_t window_bytes =
+            recovery.tail != NULL && recovery.tail->bytes < (8 << 20) ? recovery.tail->bytes + 3 * 4096 : 8 << 20;
+        status = window_create(&window, log->io, true, window_bytes, log->options.allocator);
+        if (status != 0) {
+            (void)report_set(&log->report, status, "out of memory for reading the log");
+        }
+    }
+    if (status == 0) {
+        status = judge_and_take_over(log, &recovery, verdict);
+    }
+    window_destroy(&window);
+    if (status == 0 && !log->read_only) {
+        remove_temporaries(log);
+    }
+    if (recovery.seen.no_log) {
+        verdict->row = ROW_Y1;
+    }
+    return status;
+}

@@ -1,0 +1,375 @@
+/* prepare.c - what is done off the append path.
+ *
+ * The happy path: the helper thread sleeps. A roll, or a START that became durable, wakes it: it recycles a retired segment, or makes a
+ * new one when there is none, until segments_ready are ready; removes retired files beyond the pool; gives up maps of segments that
+ * nobody has read for long. When nothing was committed for idle_mark_ms and the last batch with content is under no mark yet, it commits a MARK.
+ * Without the helper, wal_maintain does the same from the caller's own loop, a step a call.
+ *
+ * The lock is never held during I/O: `preparing` keeps a second thread out, and the segment at work is in nobody's hands.
+ *
+ * What can fail, and what is left: a full disk - no_room is set, appends that need a segment are refused, and the attempt is repeated
+ * every RETRY_NS. A disk error poisons the handle: a failed sync of a directory is as bad as one of a file.
+ *
+ * Invariants: ready segments carry the numbers that follow the newest, without a gap; a segment is recycled only in state RETIRED and
+ * without pins; zeroing keeps ahead of the filling of the present segment and otherwise goes slowly, for the writers' sake.
+ *
+ * May include: prepare.h, commit.h, stage.h, memory.h, check.h, zoo.h. */
+
+#define _GNU_SOURCE
+#include "wal/prepare.h"
+
+#include "wal/check.h"
+#include "wal/commit.h"
+#include "wal/stage.h"
+#include "wal/zoo.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <time.h>
+
+#define RETRY_NS ((uint64_t)100000000)
+#define PACE_NS 1000000
+
+static uint32_t ready_count(const struct wal *log)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        count += log->table.list[i]->state == SEGMENT_READY && !log->table.list[i]->staged;
+    }
+    return count;
+}
+
+/* The number that the next ready segment must have. */
+static uint64_t next_number(const struct wal *log)
+{
+    uint64_t number = log->tail->number + 1;
+    for (;;) {
+        const struct segment *segment = table_find(&log->table, number);
+        if (segment == NULL || segment->state == SEGMENT_RETIRED) {
+            return number;
+        }
+        number++;
+    }
+}
+
+/* A retired segment that can become `number`; one of that very name has precedence. */
+static struct segment *recyclable(const struct wal *log, uint64_t number)
+{
+    struct segment *same = table_find(&log->table, number);
+    if (same != NULL) {
+        return same;
+    }
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->state == SEGMENT_RETIRED && segment->pins == 0 && segment->number < number &&
+            (segment->bytes == 0 || segment->bytes == log->shape.segment_bytes)) {
+            return segment;
+        }
+    }
+    return NULL;
+}
+
+/* --- pace ------------------------------------------------------------------------------------------------------------------ */
+
+/* Between pieces of zeroing: stop when the handle closes; go slowly while there is no hurry. */
+static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t bytes_total)
+{
+    struct wal *log = context;
+    log_lock(log);
+    bool closing = log->closing;
+    bool hurry = ready_count(log) == 0 || log->room_waiters != 0 || !log->helper_started;
+    double filled = (double)log->stage_offset / (double)log->stage_segment->bytes;
+    log_unlock(log);
+    if (!closing && !hurry && (double)bytes_done / (double)bytes_total > filled + 0.125) {
+        const struct timespec pace = {.tv_nsec = PACE_NS};
+        (void)nanosleep(&pace, NULL);
+    }
+    return closing;
+}
+
+/* --- one segment -------------------------------------------------------------------------------------------------------------- */
+
+/* Learns the size of a retired segment that was never opened. */
+static int learn_size(struct wal *log, struct segment *segment, struct report *report)
+{
+    if (segment->bytes != 0) {
+        return 0;
+    }
+    int status = segment_open_file(log->io, segment, true, report);
+    return status != 0 ? status : log->io->ops->file_bytes(log->io, segment->file, &segment->bytes);
+}
+
+/* I/O without the lock: the retired segment becomes `number`. */
+static int recycle(struct wal *log, struct segment *segment, uint64_t number, struct report *report)
+{
+    const struct segment_pace pace = {pause_between_pieces, log};
+    bool zero = (log->options.flags & WAL_ZERO_RECYCLED) != 0;
+    return segment_recycle(log->io, &log->shape, segment, number, zero, log->prepare_scratch,
+                           log->prepare_scratch_bytes, &pace, report);
+}
+
+static void make_ready(struct wal *log, struct segment *segment, uint64_t salt)
+{
+    segment->state = SEGMENT_READY;
+    segment->staged = false;
+    segment->salt = salt;
+    segment->map.count = 0;
+    segment->map_damaged = false;
+    segment->record_count = 0;
+    segment->end_offset = 0;
+    log->no_room = false;
+    (void)pthread_cond_broadcast(&log->room);
+}
+
+static int note_failure(struct wal *log, uint64_t number, int status, const struct report *report)
+{
+    if (status == WAL_ECLOSED) {
+        return status;
+    }
+    if (status == WAL_EIO) {
+        commit_poison(log, "preparing", number, 0, status);
+        return WAL_EPOISONED;
+    }
+    log->no_room = true;
+    log->no_room_ns = now_ns();
+    log->report = *report;
+    (void)pthread_cond_broadcast(&log->room);
+    return status;
+}
+
+int prepare_segment(struct wal *log, uint64_t number)
+{
+    struct report report = {0};
+    struct segment *old = recyclable(log, number);
+    struct segment made = {.file = -1};
+    log->preparing = true;
+    log_unlock(log);
+    int status = old != NULL ? learn_size(log, old, &report) : 0;
+    bool fits = old != NULL && old->bytes == log->shape.segment_bytes;
+    if (status == 0 && old != NULL && fits) {
+        status = recycle(log, old, number, &report);
+    } else if (status == 0 && old == NULL) {
+        const struct segment_pace pace = {pause_between_pieces, log};
+        status = segment_make(log->io, &log->shape, number, NULL, log->prepare_scratch, log->prepare_scratch_bytes,
+                              &pace, &made, &report);
+    }
+    log_lock(log);
+    log->preparing = false;
+    if (old != NULL && status == 0 && !fits) {
+        char name[FORMAT_NAME_BYTES]; /* Of another size: of no use. */
+        format_segment_name(old->number, name);
+        (void)log->io->ops->unlink(log->io, name);
+        table_remove(&log->table, old, log->io);
+        return 0;
+    }
+    uint64_t salt = status == 0 ? segment_draw_salt(&log->table) : 0;
+    if (status == 0 && salt == 0) {
+        status = report_set(&report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
+    }
+    if (status == 0 && old == NULL) {
+        status = table_add(&log->table, &made, &old);
+        if (status != 0) {
+            segment_close_file(log->io, &made);
+            (void)report_set(&report, status, "no room in the segment table (segments_max %u)", log->table.capacity);
+        }
+    }
+    if (status == 0 && old->map.entries == NULL) {
+        status = segment_take_map(&log->table, old, log->shape.block_bytes);
+    }
+    if (status != 0) {
+        return note_failure(log, number, status, &report);
+    }
+    if (made.file < 0) {
+        old->number = number;
+        old->prefill = (log->options.flags & WAL_ZERO_RECYCLED) != 0 ? PREFILL_ZEROED : PREFILL_RECYCLED;
+    }
+    table_reorder(&log->table);
+    uint64_t *counter = made.file >= 0 ? &log->counters.segments_made : &log->counters.segments_recycled;
+    (*counter)++;
+    make_ready(log, old, salt);
+    return 0;
+}
+
+/* --- tidying ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Removes one retired file beyond the pool. */
+static bool remove_surplus(struct wal *log)
+{
+    if (table_count(&log->table, SEGMENT_RETIRED) <= log->options.segments_pool_max) {
+        return false;
+    }
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->state == SEGMENT_RETIRED && segment->pins == 0) {
+            char name[FORMAT_NAME_BYTES];
+            format_segment_name(segment->number, name);
+            if (log->io->ops->unlink(log->io, name) != 0) {
+                return false;
+            }
+            table_remove(&log->table, segment, log->io);
+            log->counters.segments_removed++;
+            log->no_room = false;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Gives up the map and the file of the sealed segment that was read longest ago, while there are too many. */
+static bool drop_a_map(struct wal *log)
+{
+    uint32_t mapped = 0;
+    struct segment *oldest = NULL;
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        bool idle = (segment->state == SEGMENT_SEALED || segment->state == SEGMENT_RETIRED) && segment->pins == 0;
+        if (segment->map.entries != NULL && segment->state != SEGMENT_READY) {
+            mapped++;
+            oldest = idle && (oldest == NULL || segment->last_use < oldest->last_use) ? segment : oldest;
+        }
+    }
+    if (mapped <= log->options.segments_mapped_max || oldest == NULL) {
+        return false;
+    }
+    segment_give_map(&log->table, oldest);
+    segment_close_file(log->io, oldest);
+    return true;
+}
+
+int prepare_step(struct wal *log, bool *more)
+{
+    *more = false;
+    if (log->read_only || log->unanchored || log->poison != 0 || log->preparing) {
+        return log->poison != 0 ? WAL_EPOISONED : 0;
+    }
+    if (log->no_room && now_ns() - log->no_room_ns < RETRY_NS && table_count(&log->table, SEGMENT_RETIRED) == 0) {
+        return WAL_ENOSPC;
+    }
+    if (ready_count(log) < log->options.segments_ready) {
+        int status = prepare_segment(log, next_number(log));
+        *more = status == 0;
+        return status;
+    }
+    *more = remove_surplus(log) || drop_a_map(log);
+    return 0;
+}
+
+int prepare_inline(struct wal *log)
+{
+    bool more;
+    if (log->preparing) {
+        commit_advance(log);
+        return 0;
+    }
+    return prepare_step(log, &more);
+}
+
+/* --- the idle mark -------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_quiet(const struct wal *log)
+{
+    return log->poison == 0 && !log->read_only && !log->unanchored && log->queue_head == log->queue_tail &&
+           log->in_flight == 0 && log->roll_pending == 0 && !log->leading && !log->closing;
+}
+
+static bool is_covered(const struct wal *log)
+{
+    return log->sealed.last_content_number <= log->sealed.highest_mark;
+}
+
+void prepare_mark(struct wal *log)
+{
+    if (!is_quiet(log) || is_covered(log)) {
+        return;
+    }
+    /* A mark must not take the last free blocks: open, truncate and close have need of them. */
+    uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
+    uint64_t free_bytes = seal_offset > log->stage_offset ? seal_offset - log->stage_offset : 0;
+    if (free_bytes < 2 * (uint64_t)log->shape.block_bytes) {
+        return;
+    }
+    if (stage_control(log, BATCH_MARK) == 0) {
+        POINT(mark);
+        commit_lead(log, false);
+    }
+}
+
+/* --- the thread -------------------------------------------------------------------------------------------------------------------------- */
+
+static void wait_ns(struct wal *log, uint64_t duration_ns)
+{
+    uint64_t until_ns = now_ns() + duration_ns;
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                                   .tv_nsec = (long)(until_ns % 1000000000u)};
+    (void)pthread_cond_timedwait(&log->helper_wake, &log->lock, &until);
+}
+
+/* Sleeps until there may be something to do; writes the mark when the quiet time is over. */
+static void idle(struct wal *log, bool retry)
+{
+    uint64_t quiet_ns = (uint64_t)log->options.idle_mark_ms * 1000000;
+    if (log->poison != 0 || (is_covered(log) && !retry)) {
+        log->helper_asleep = true;
+        (void)pthread_cond_wait(&log->helper_wake, &log->lock);
+        log->helper_asleep = false;
+        return;
+    }
+    if (log->idle_number == log->sealed.last_content_number && is_quiet(log) &&
+        now_ns() - log->idle_since_ns >= quiet_ns) {
+        prepare_mark(log);
+    }
+    if (log->idle_number != log->sealed.last_content_number) {
+        log->idle_number = log->sealed.last_content_number;
+        log->idle_since_ns = now_ns();
+    }
+    if (!log->closing && log->poison == 0) {
+        wait_ns(log, retry && quiet_ns > RETRY_NS ? RETRY_NS : quiet_ns);
+    }
+}
+
+static void *run_helper(void *argument)
+{
+    struct wal *log = argument;
+    log_lock(log);
+    while (!log->closing) {
+        bool more;
+        int status = prepare_step(log, &more);
+        if (!more) {
+            log_unlock(log); /* Wakes that the work has collected. */
+            log_lock(log);
+        }
+        if (!more && !log->closing) {
+            idle(log, status != 0);
+        }
+    }
+    log_unlock(log);
+    return NULL;
+}
+
+int prepare_start_thread(struct wal *log)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&log->helper_thread, NULL, run_helper, log);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        return report_set(&log->report, WAL_ESYSTEM, "cannot start the helper thread: %s; WAL_NO_THREADS does without",
+                          errno_name(-result));
+    }
+    (void)pthread_setname_np(log->helper_thread, "wal-helper");
+    log->helper_started = true;
+    return 0;
+}
+
+void prepare_stop_thread(struct wal *log)
+{
+    if (log->helper_started) {
+        log_lock(log);
+        (void)pthread_cond_broadcast(&log->helper_wake);
+        log_unlock(log);
+        (void)pthread_join(log->helper_thread, NULL);
+        log->helper_started = false;
+    }
+}

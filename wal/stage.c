@@ -1,0 +1,415 @@
+/* stage.c - accepting.
+ *
+ * The happy path of an append: the limits are checked; it joins the open batch, or a new one is opened behind the last, in the same
+ * segment or in the next ready one; its records are copied and checksummed in place; it gets its ticket and indexes. All that under
+ * one lock, without a system call and without memory being taken.
+ *
+ * What makes a new batch: a truncation (a batch never has two base indexes), a START, metadata larger than the room set aside,
+ * no more room in the batch or in the segment.
+ *
+ * What can fail: a limit, an unexpected index, no room in the queue or no ready segment (then the caller waits, or gets
+ * WAL_EAGAIN), a full disk. Everything is decided before the first change: a refused append leaves nothing behind.
+ *
+ * The reserve: a batch of data is opened only while, afterwards, at least one ready segment is left. START, TRUNCATE without records, MARK and
+ * CLOSE may use that last one: so a full disk can always be truncated, and open finds room for its anchor.
+ *
+ * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one batch is
+ * open, the last of the queue.
+ *
+ * May include: stage.h, commit.h, prepare.h, bytes.h, check.h, zoo.h. */
+
+#include "wal/stage.h"
+
+#include "wal/bytes.h"
+#include "wal/check.h"
+#include "wal/commit.h"
+#include "wal/prepare.h"
+#include "wal/zoo.h"
+
+#include <inttypes.h>
+
+/* What the batch to be opened is for. */
+struct wish {
+    enum batch_kind kind;
+    uint64_t record_bytes;
+    uint32_t metadata_bytes;
+    uint64_t first_index;
+    bool no_wait;
+    bool may_use_reserve;
+};
+
+static int refuse(struct wal *log)
+{
+    if (log->poison != 0) {
+        return WAL_EPOISONED;
+    }
+    if (log->closing) {
+        return WAL_ECLOSED;
+    }
+    if (log->unanchored) {
+        return report_set(&log->report, WAL_ENOSPC,
+                          "the disk had no room for the anchor when the log was opened: it can only be read. Free "
+                          "space and open it again");
+    }
+    return log->read_only ? WAL_EROFS : 0;
+}
+
+/* Does the wish fit behind the last batch, in the segment that is being filled? */
+static bool fits_segment(const struct wal *log, uint64_t need_bytes)
+{
+    uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
+    return log->stage_offset < seal_offset && need_bytes <= seal_offset - log->stage_offset;
+}
+
+/* Ready segments that no batch was put into yet. */
+static uint32_t ready_left(const struct wal *log)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        count += log->table.list[i]->state == SEGMENT_READY && !log->table.list[i]->staged;
+    }
+    return count;
+}
+
+/* Waits for the preparer, or works in its place. 0: look again. */
+static int wait_for_segment(struct wal *log, const struct wish *wish)
+{
+    (void)pthread_cond_signal(&log->helper_wake);
+    if (log->no_room) {
+        return report_set(
+            &log->report, WAL_ENOSPC,
+            "no room for a further segment on the disk (or segments_max reached); nothing was accepted. Free space, or "
+            "truncate the log's prefix; appending resumes by itself");
+    }
+    if (wish->no_wait) {
+        return WAL_EAGAIN;
+    }
+    log->counters.roll_waits++;
+    if (!log->helper_started) {
+        return prepare_inline(log);
+    }
+    commit_advance(log);
+    return 0;
+}
+
+/* One step towards a place for the wish: 0 and *found, or 0 and look again, or a refusal. */
+static int find_place(struct wal *log, const struct wish *wish, uint64_t need_bytes, bool *found)
+{
+    *found = false;
+    if (log->queue_tail - log->queue_head == log->batch_count) {
+        if (wish->no_wait) {
+            return WAL_EAGAIN;
+        }
+        log->counters.buffer_waits++;
+        commit_advance(log);
+        return 0;
+    }
+    uint32_t reserve = wish->may_use_reserve || ZOO(reserve_spent) ? 0 : 1;
+    if (fits_segment(log, need_bytes)) {
+        if (ready_left(log) >= reserve) {
+            *found = true;
+            return 0;
+        }
+        return wait_for_segment(log, wish);
+    }
+    struct segment *next = table_find(&log->table, log->stage_segment->number + 1);
+    if (next == NULL || next->state != SEGMENT_READY || ready_left(log) < reserve + 1) {
+        return wait_for_segment(log, wish);
+    }
+    if (need_bytes > segment_seal_offset(next, log->shape.block_bytes) - 2 * (uint64_t)log->shape.block_bytes) {
+        return report_set(&log->report, WAL_ETOOBIG,
+                          "the append needs %" PRIu64 " bytes, more than segment %" PRIu64 " holds", need_bytes,
+                          next->number);
+    }
+    next->staged = true;
+    log->stage_segment = next;
+    log->stage_offset = 2 * (uint64_t)log->shape.block_bytes;
+    *found = true;
+    return 0;
+}
+
+/* Opens a batch for the wish behind all others. */
+static int open_batch(struct wal *log, const struct wish *wish)
+{
+    uint32_t metadata_room_bytes = (uint32_t)round_up(wish->metadata_bytes, 8);
+    if (metadata_room_bytes < log->metadata_room_bytes) {
+        metadata_room_bytes = log->metadata_room_bytes;
+    }
+    uint64_t need_bytes = format_head_bytes(wish->kind, metadata_room_bytes) + wish->record_bytes;
+    if (need_bytes > log->options.batch_bytes_max) {
+        return report_set(&log->report, WAL_ETOOBIG, "the append needs %" PRIu64 " bytes, batch_bytes_max is %u",
+                          need_bytes, log->options.batch_bytes_max);
+    }
+    for (bool found = false; !found;) {
+        if (refuse(log) != 0 || log->next_index != wish->first_index) {
+            return refuse(log) != 0 ? refuse(log) : WAL_EAGAIN; /* The log moved on while we waited: decide anew. */
+        }
+        if (log_has_open_batch(log)) {
+            commit_close_open_batch(log);
+        }
+        int status = find_place(log, wish, need_bytes, &found);
+        if (status != 0) {
+            return status;
+        }
+    }
+    log->metadata_room_bytes = metadata_room_bytes;
+    const struct batch_place place = {
+        .segment = log->stage_segment->number,
+        .salt = log->stage_segment == log->tail ? log->tail->salt : log->stage_segment->salt,
+        .file_offset = log->stage_offset,
+        .block_bytes = log->shape.block_bytes,
+        .room_bytes = segment_seal_offset(log->stage_segment, log->shape.block_bytes) - log->stage_offset,
+    };
+    struct batch *batch = log_batch(log, log->queue_tail);
+    batch_open(batch, wish->kind, &place, wish->first_index, log->appended_ticket + 1, log->staged_tag,
+               metadata_room_bytes);
+    log->queue_tail++;
+    return 0;
+}
+
+/* The open batch when this append may join it. */
+static struct batch *joinable(struct wal *log, uint64_t record_bytes, uint32_t metadata_bytes)
+{
+    if (!log_has_open_batch(log)) {
+        return NULL;
+    }
+    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    bool data = batch->head.kind == BATCH_DATA || batch->head.kind == BATCH_TRUNCATE;
+    return data && batch_has_room(batch, record_bytes, metadata_bytes) ? batch : NULL;
+}
+
+static void take_ticket(struct wal *log, struct wal_receipt *receipt, uint64_t first_index, uint64_t end_index)
+{
+    log->appended_ticket++;
+    if (receipt != NULL) {
+        *receipt = (struct wal_receipt){log->appended_ticket, first_index, end_index - 1};
+    }
+}
+
+/* --- truncation ------------------------------------------------------------------------------------------------------------ */
+
+/* The first ticket of a batch whose records reach to first_index or beyond. */
+static uint64_t first_ticket_from(const struct batch *batch, uint64_t first_index)
+{
+    uint32_t low = 0;
+    uint32_t high = batch->append_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (batch->head.first_index + batch->records_by_append[middle] > first_index) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return batch->first_ticket + low;
+}
+
+/* Records from first_index on are gone before they were durable: those who wait for them are to be told so. */
+static void note_truncated_tickets(struct wal *log, uint64_t first_index)
+{
+    for (uint64_t sequence = log->queue_head; sequence < log->queue_tail; sequence++) {
+        const struct batch *batch = log_batch(log, sequence);
+        bool data = batch->head.kind == BATCH_DATA || batch->head.kind == BATCH_TRUNCATE;
+        if (data && batch->head.record_count != 0 && batch_end_index(batch) > first_index) {
+            struct truncated_tickets *range = &log->truncations[log->truncation_count % LOG_TRUNCATIONS_KEPT];
+            *range = (struct truncated_tickets){first_ticket_from(batch, first_index), log->appended_ticket + 1};
+            log->truncation_count++;
+            atomic_store_explicit(&log->truncated_end_ticket, range->end_ticket, memory_order_release);
+            return;
+        }
+    }
+}
+
+static int stage_truncation(struct wal *log, const struct wal_append *append, uint64_t record_bytes)
+{
+    uint64_t end_index = log->next_index;
+    struct wish wish = {.kind = BATCH_TRUNCATE,
+                        .record_bytes = ZOO(truncation_apart) ? 0 : record_bytes,
+                        .metadata_bytes = (append->flags & WAL_APPEND_METADATA) != 0 ? append->metadata_bytes : 0,
+                        .first_index = end_index,
+                        .no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0,
+                        .may_use_reserve = append->record_count == 0};
+    int status = open_batch(log, &wish);
+    if (status != 0) {
+        return status;
+    }
+    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    batch->head.first_index = append->first_index;
+    note_truncated_tickets(log, append->first_index);
+    log->next_index = append->first_index;
+    if (log->durable_end_index > append->first_index) {
+        log->durable_end_index = append->first_index;
+    }
+    log->counters.truncations++;
+    log->generation++;
+    return 0;
+}
+
+/* --- appending ---------------------------------------------------------------------------------------------------------------- */
+
+static int check_append(struct wal *log, const struct wal_append *append)
+{
+    if (append->record_count != 0 && append->records == NULL) {
+        return report_set(&log->report, WAL_EINVAL, "records is NULL, record_count is %u", append->record_count);
+    }
+    for (uint32_t i = 0; i < append->record_count; i++) {
+        if (append->records[i].type == 0 || (append->records[i].data == NULL && append->records[i].size != 0)) {
+            return report_set(&log->report, WAL_EINVAL, "record %u of the append has type 0, or bytes but no data", i);
+        }
+    }
+    if ((append->flags & WAL_APPEND_METADATA) != 0 && append->metadata_bytes > WAL_METADATA_BYTES_MAX) {
+        return report_set(&log->report, WAL_ETOOBIG, "metadata of %u bytes, the limit is %u", append->metadata_bytes,
+                          WAL_METADATA_BYTES_MAX);
+    }
+    uint32_t known = WAL_APPEND_METADATA | WAL_APPEND_TRUNCATE | WAL_APPEND_NO_WAIT | WAL_APPEND_CLEAR_DOUBT;
+    bool empty = append->record_count == 0 &&
+                 (append->flags & (WAL_APPEND_METADATA | WAL_APPEND_TRUNCATE | WAL_APPEND_CLEAR_DOUBT)) == 0;
+    if ((append->flags & ~known) != 0 || empty) {
+        return report_set(&log->report, WAL_EINVAL, "the append holds nothing, or a flag that is not known (0x%x)",
+                          append->flags);
+    }
+    return 0;
+}
+
+static int check_index(struct wal *log, const struct wal_append *append)
+{
+    bool truncate = (append->flags & WAL_APPEND_TRUNCATE) != 0;
+    uint64_t lowest = truncate ? log->start_index : log->next_index;
+    if ((!truncate && append->first_index == 0) ||
+        (append->first_index >= lowest && append->first_index <= log->next_index)) {
+        return 0;
+    }
+    return report_set(&log->report, WAL_EINDEX, "first_index %" PRIu64 ", the log holds [%" PRIu64 ", %" PRIu64 ")",
+                      append->first_index, log->start_index, log->next_index);
+}
+
+/* One attempt; WAL_EAGAIN from a log that moved on while we waited is tried again. */
+static int try_append(struct wal *log, const struct wal_append *append, uint64_t record_bytes)
+{
+    int status = check_index(log, append);
+    if (status != 0) {
+        return status;
+    }
+    uint32_t metadata_bytes = (append->flags & WAL_APPEND_METADATA) != 0 ? append->metadata_bytes : 0;
+    if ((append->flags & WAL_APPEND_TRUNCATE) != 0 && append->first_index < log->next_index) {
+        status = stage_truncation(log, append, record_bytes);
+        if (status != 0 || !ZOO(truncation_apart)) {
+            return status;
+        }
+        commit_close_open_batch(log);
+    }
+    if (joinable(log, record_bytes, metadata_bytes) != NULL) {
+        return 0;
+    }
+    const struct wish wish = {.kind = BATCH_DATA,
+                              .record_bytes = record_bytes,
+                              .metadata_bytes = metadata_bytes,
+                              .first_index = log->next_index,
+                              .no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0};
+    return open_batch(log, &wish);
+}
+
+int stage_append(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt)
+{
+    int status = check_append(log, append);
+    uint64_t record_bytes = status == 0 ? batch_append_bytes(append) : 0;
+    if (status == 0 && record_bytes > log->options.batch_bytes_max) {
+        status =
+            report_set(&log->report, WAL_ETOOBIG, "the append's records need %" PRIu64 " bytes, batch_bytes_max is %u",
+                       record_bytes, log->options.batch_bytes_max);
+    }
+    bool no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0;
+    while (status == 0) {
+        status = refuse(log);
+        status = status == 0 ? try_append(log, append, record_bytes) : status;
+        if (status != WAL_EAGAIN || no_wait) {
+            break;
+        }
+        status = 0;
+    }
+    if (status != 0) {
+        return status;
+    }
+    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    CHECK(batch->state == BATCH_OPEN && batch_end_index(batch) == log->next_index);
+    if (batch->append_count == 0) {
+        batch->opened_ns = now_ns();
+    }
+    uint64_t first_index = log->next_index;
+    batch_add(batch, append);
+    log->next_index += append->record_count;
+    log->staged_tag = append->record_count != 0 ? append->records[append->record_count - 1].tag : log->staged_tag;
+    log->counters.appends++;
+    log->counters.records += append->record_count;
+    take_ticket(log, receipt, first_index, log->next_index);
+    return 0;
+}
+
+/* --- the others ------------------------------------------------------------------------------------------------------------------ */
+
+/* The newest segment, as far as sealed, whose live part can hold first_index: a start segment is never too low. */
+static uint64_t start_segment_of(struct wal *log, uint64_t first_index)
+{
+    const struct segment *holding = table_holding(&log->table, first_index);
+    return holding != NULL ? holding->number : log->sealed.start.segment;
+}
+
+int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_receipt *receipt)
+{
+    int status;
+    do {
+        status = refuse(log);
+        if (status == 0 && !reset && (first_index < log->start_index || first_index > log->next_index)) {
+            status =
+                report_set(&log->report, WAL_EINDEX, "first_kept %" PRIu64 ", the log holds [%" PRIu64 ", %" PRIu64 ")",
+                           first_index, log->start_index, log->next_index);
+        }
+        if (status == 0 && reset && first_index <= log->next_index) {
+            status = report_set(&log->report, WAL_EINDEX,
+                                "next_index %" PRIu64 " of a reset must be above last + 1 = %" PRIu64, first_index,
+                                log->next_index);
+        }
+        if (status == 0) {
+            const struct wish wish = {.kind = BATCH_START, .first_index = log->next_index, .may_use_reserve = true};
+            status = open_batch(log, &wish);
+        }
+    } while (status == WAL_EAGAIN);
+    if (status != 0) {
+        return status;
+    }
+    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    bool empties = first_index >= log->next_index;
+    batch->head.body.start.index = first_index;
+    batch->head.body.start.segment = empties ? batch->head.segment : start_segment_of(log, first_index);
+    batch->opened_ns = now_ns();
+    batch->records_by_append[batch->append_count++] = 0;
+    if (reset) {
+        note_truncated_tickets(log, 0);
+        log->next_index = first_index;
+    }
+    log->start_index = first_index;
+    log->counters.starts++;
+    log->generation++;
+    take_ticket(log, receipt, first_index, first_index);
+    commit_close_open_batch(log);
+    if (ZOO(start_before_recycling)) {
+        for (uint32_t i = 0; i < log->table.count; i++) {
+            struct segment *segment = log->table.list[i];
+            if (segment->state == SEGMENT_SEALED && segment->number < batch->head.body.start.segment) {
+                segment->state = SEGMENT_RETIRED;
+            }
+        }
+    }
+    return 0;
+}
+
+int stage_control(struct wal *log, enum batch_kind kind)
+{
+    CHECK(kind == BATCH_MARK || kind == BATCH_CLOSE);
+    const struct wish wish = {.kind = kind, .first_index = log->next_index, .no_wait = true, .may_use_reserve = true};
+    int status = open_batch(log, &wish);
+    if (status == 0) {
+        commit_close_open_batch(log);
+    }
+    return status;
+}

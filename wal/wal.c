@@ -1,0 +1,670 @@
+/* wal.c - the public face: every function of wal.h, each a few lines over the file that does the work.
+ *
+ * The way of a record from append to durable:
+ *   wal_append -> stage.c (index, place, checksum, in the open batch) -> commit.c (seal, one durable write, acknowledge)
+ *   -> wal_wait returns, or wal_dispatch reports the ticket.
+ * Opening goes through open.c and recover.c, reading through read.c, segments come from prepare.c.
+ *
+ * What can fail is said at each function in wal.h; a handle that failed to open is torn down here, in one place (destroy), which
+ * knows how to take down a half-made one.
+ *
+ * Invariants: every function takes the lock at most once, and gives it up through log_unlock, which wakes whom it must.
+ *
+ * May include: wal.h, io.h, log.h, open.h, stage.h, commit.h, prepare.h, read.h, memory.h, check.h, zoo.h. */
+
+#define _GNU_SOURCE
+#include "wal/wal.h"
+
+#include "wal/check.h"
+#include "wal/commit.h"
+#include "wal/io.h"
+#include "wal/log.h"
+#include "wal/memory.h"
+#include "wal/open.h"
+#include "wal/prepare.h"
+#include "wal/read.h"
+#include "wal/stage.h"
+#include "wal/zoo.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+_Static_assert(WAL_METADATA_BYTES_MAX == FORMAT_METADATA_BYTES_MAX, "the header and the format agree");
+_Static_assert((int)WAL_STRATEGY_DSYNC == (int)WAL_IO_METHOD_DSYNC &&
+                   (int)WAL_STRATEGY_FDATASYNC == (int)WAL_IO_METHOD_FDATASYNC &&
+                   (int)WAL_STRATEGY_LINKED == (int)WAL_IO_METHOD_LINKED,
+               "strategies are the disk's methods");
+
+struct wal_cursor {
+    struct reader *reader;
+    uint64_t next_index;
+};
+
+void log_tell(const struct wal *log, enum wal_log_level level, const char *format, ...)
+{
+    if (log->options.log == NULL) {
+        return;
+    }
+    char text[REPORT_TEXT_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    log->options.log(log->options.log_context, level, text);
+}
+
+/* --- a handle's life ------------------------------------------------------------------------------------------------------ */
+
+static void init_locks(struct wal *log)
+{
+    pthread_mutexattr_t mutex_attributes;
+    (void)pthread_mutexattr_init(&mutex_attributes);
+    (void)pthread_mutexattr_settype(&mutex_attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+    (void)pthread_mutex_init(&log->lock, &mutex_attributes);
+    (void)pthread_mutex_init(&log->read_lock, &mutex_attributes);
+    (void)pthread_mutexattr_destroy(&mutex_attributes);
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&log->room, &attributes);
+    (void)pthread_cond_init(&log->helper_wake, &attributes);
+    (void)pthread_cond_init(&log->commit_wake, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+static struct wal *create_handle(const struct wal_options *options)
+{
+    struct wal *log = memory_take(options->allocator, sizeof(struct wal), 64);
+    if (log == NULL) {
+        return NULL;
+    }
+    log->options = *options;
+    if (options->allocator != NULL) {
+        log->allocator_copy = *options->allocator;
+        log->options.allocator = &log->allocator_copy;
+    }
+    log->read_only = (options->flags & WAL_READ_ONLY) != 0;
+    log->event_fd = -1;
+    init_locks(log);
+    return log;
+}
+
+/* Takes down a handle, however far it was made; nothing is in flight. */
+static void destroy(struct wal *log)
+{
+    reader_destroy(log->reader);
+    for (uint32_t i = 0; i < log->batch_count; i++) {
+        batch_destroy(&log->batches[i], log->options.allocator);
+    }
+    if (log->table.list != NULL) {
+        table_destroy(&log->table, log->io);
+    }
+    memory_give(log->options.allocator, log->roll_blocks, 2 * (size_t)FORMAT_BLOCK_BYTES_MAX);
+    memory_give(log->options.allocator, log->prepare_scratch, log->prepare_scratch_bytes);
+    if (log->owns_event_fd) {
+        (void)close(log->event_fd);
+    }
+    if (log->owns_io && log->io != NULL) {
+        log->io->ops->destroy(log->io);
+    }
+    if (log->directory != NULL) {
+        memory_give(log->options.allocator, log->directory, strlen(log->directory) + 1);
+    }
+    (void)pthread_cond_destroy(&log->room);
+    (void)pthread_cond_destroy(&log->helper_wake);
+    (void)pthread_cond_destroy(&log->commit_wake);
+    (void)pthread_mutex_destroy(&log->lock);
+    (void)pthread_mutex_destroy(&log->read_lock);
+    const struct wal_allocator allocator = log->allocator_copy;
+    memory_give(log->options.allocator != NULL ? &allocator : NULL, log, sizeof(struct wal));
+}
+
+/* --- the disk ---------------------------------------------------------------------------------------------------------------- */
+
+static int open_disk(struct wal *log, const char *directory)
+{
+    unsigned flags = ((log->options.flags & WAL_CREATE) != 0 ? WAL_IO_DIRECTORY_CREATE : 0) |
+                     ((log->options.flags & WAL_BUFFERED) != 0 ? WAL_IO_BUFFERED : 0);
+    int result = -ENOSYS;
+    if (log->options.backend != WAL_BACKEND_POSIX) {
+        result = wal_io_uring(directory, flags, &log->io);
+        bool missing = result == -ENOENT || result == -ENOTDIR || result == -EACCES;
+        if (result != 0 && log->options.backend == WAL_BACKEND_AUTO && !missing) {
+            log_tell(log, WAL_LOG_NOTICE, "no io_uring here (%s): the plain backend is used", errno_name(result));
+        }
+    }
+    if (result != 0 && log->options.backend != WAL_BACKEND_URING) {
+        result = wal_io_posix(directory, flags, &log->io);
+    }
+    log->owns_io = true;
+    if (result == 0) {
+        return 0;
+    }
+    log->io = NULL;
+    int status = result == -ENOTDIR ? WAL_ENOTLOG : status_of_errno(result);
+    return report_set(&log->report, status, "cannot open the directory %s: %s", directory, errno_name(result));
+}
+
+static int lock_disk(struct wal *log)
+{
+    if (log->read_only) {
+        return 0;
+    }
+    int result = log->io->ops->lock_directory(log->io);
+    if (result == -EBUSY) {
+        return report_set(&log->report, WAL_EBUSY,
+                          "another writer holds the directory's lock; only readers may open it now");
+    }
+    return result == 0
+               ? 0
+               : report_set(&log->report, status_of_errno(result), "cannot lock the directory: %s", errno_name(result));
+}
+
+static void choose_strategies(struct wal *log)
+{
+    enum wal_io_method forced = (enum wal_io_method)log->options.strategy;
+    strategy_start(&log->strategies[0], log->io->caps.methods, forced);
+    /* In a ring the single durable write is the rule, and a linked pair is used when it is asked for: that won wherever it was measured. */
+    bool dsync = (log->io->caps.methods_submitted & (1u << WAL_IO_METHOD_DSYNC)) != 0;
+    strategy_start(&log->strategies[1], log->io->caps.methods_submitted,
+                   forced == WAL_IO_METHOD_DEFAULT && dsync ? WAL_IO_METHOD_DSYNC : forced);
+}
+
+/* Everything behind the disk. On failure the handle is gone. */
+static int open_on_disk(struct wal *log, struct wal **log_out, struct wal_verdict *verdict)
+{
+    int status = lock_disk(log);
+    if (status == 0) {
+        log->asynchronous = log->io->caps.asynchronous;
+        choose_strategies(log);
+        status = open_recovered(log, verdict);
+    }
+    if (status == 0 && !log->read_only && !log->unanchored && (log->options.flags & WAL_NO_THREADS) == 0) {
+        status = prepare_start_thread(log);
+    }
+    if (status != 0) {
+        if (verdict->text[0] == '\0' || verdict->kind == WAL_VERDICT_NONE) {
+            (void)snprintf(verdict->text, sizeof(verdict->text), "%s", log->report.text);
+        }
+        log_tell(log, WAL_LOG_ERROR, "%s", log->report.text);
+        destroy(log);
+        return status;
+    }
+    log->verdict = *verdict;
+    if (log->unanchored) {
+        log_tell(log, WAL_LOG_ERROR, "no room for the anchor: opened for reading");
+    }
+    if (verdict->kind == WAL_VERDICT_TORN || verdict->spare_copies_damaged != 0 || verdict->accepted) {
+        log_tell(log, verdict->kind == WAL_VERDICT_TORN ? WAL_LOG_NOTICE : WAL_LOG_WARNING,
+                 "%s (%u spare copies damaged)", verdict->text, verdict->spare_copies_damaged);
+    }
+    *log_out = log;
+    return 0;
+}
+
+/* A handle with checked options, or the reason why not in the verdict. */
+static int begin_open(const struct wal_options *options, struct wal **log_out, struct wal_verdict *verdict)
+{
+    struct report report = {0};
+    struct wal_options checked;
+    memset(verdict, 0, sizeof(*verdict));
+    int status = open_options(options, &checked, &report);
+    if (status == 0) {
+        *log_out = create_handle(&checked);
+        status = *log_out != NULL ? 0 : report_set(&report, WAL_ENOMEM, "out of memory for the handle");
+    }
+    (void)snprintf(verdict->text, sizeof(verdict->text), "%s", report.text);
+    return status;
+}
+
+int wal_open(const char *directory, const struct wal_options *options, struct wal **log_out,
+             struct wal_verdict *verdict)
+{
+    struct wal_verdict own_verdict;
+    verdict = verdict != NULL ? verdict : &own_verdict;
+    struct wal *log;
+    int status = begin_open(options, &log, verdict);
+    if (status != 0) {
+        return status;
+    }
+    status = open_disk(log, directory);
+    if (status == 0) {
+        log->directory = memory_take(log->options.allocator, strlen(directory) + 1, 16);
+        if (log->directory == NULL) {
+            status = report_set(&log->report, WAL_ENOMEM, "out of memory for the handle");
+        } else {
+            memcpy(log->directory, directory, strlen(directory) + 1);
+        }
+    }
+    if (status != 0) {
+        (void)snprintf(verdict->text, sizeof(verdict->text), "%s", log->report.text);
+        destroy(log);
+        return status;
+    }
+    return open_on_disk(log, log_out, verdict);
+}
+
+int wal_open_io(struct wal_io *io, const struct wal_options *options, struct wal **log_out, struct wal_verdict *verdict)
+{
+    struct wal_verdict own_verdict;
+    verdict = verdict != NULL ? verdict : &own_verdict;
+    struct wal *log;
+    int status = begin_open(options, &log, verdict);
+    if (status != 0) {
+        return status;
+    }
+    log->io = io;
+    return open_on_disk(log, log_out, verdict);
+}
+
+/* The last batch: nothing is left to be recovered. */
+static int write_close(struct wal *log)
+{
+    int status = commit_drain(log);
+    if (status == 0) {
+        log->closing = false; /* For this one batch. */
+        status = stage_control(log, BATCH_CLOSE);
+        log->closing = true;
+    }
+    if (status == 0) {
+        POINT(close);
+        status = commit_drain(log);
+    }
+    return status;
+}
+
+int wal_close(struct wal *log)
+{
+    if (log == NULL) {
+        return 0;
+    }
+    log_lock(log);
+    log->closing = true;
+    (void)pthread_cond_broadcast(&log->commit_wake);
+    log_unlock(log);
+    prepare_stop_thread(log);
+    if (log->commit_thread_started) {
+        (void)pthread_join(log->commit_thread, NULL);
+        log->commit_thread_started = false;
+    }
+    int status = 0;
+    if (!log->read_only && !log->unanchored) {
+        log_lock(log);
+        status = write_close(log);
+        log_unlock(log);
+        if (status != 0) {
+            log_tell(log, WAL_LOG_ERROR, "not closed in order: %s", log->report.text);
+        }
+    }
+    destroy(log);
+    return status;
+}
+
+/* --- appending ------------------------------------------------------------------------------------------------------------------ */
+
+int wal_append(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt)
+{
+    log_lock(log);
+    int status = stage_append(log, append, receipt);
+    log_unlock(log);
+    return status;
+}
+
+int wal_wait(struct wal *log, uint64_t ticket)
+{
+    return commit_wait(log, ticket);
+}
+
+int wal_commit(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt)
+{
+    struct wal_receipt own_receipt;
+    receipt = receipt != NULL ? receipt : &own_receipt;
+    int status = wal_append(log, append, receipt);
+    return status == 0 ? commit_wait(log, receipt->ticket) : status;
+}
+
+int wal_truncate_suffix(struct wal *log, uint64_t first_removed, struct wal_receipt *receipt)
+{
+    const struct wal_append append = {.flags = WAL_APPEND_TRUNCATE, .first_index = first_removed};
+    return wal_append(log, &append, receipt);
+}
+
+int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt *receipt)
+{
+    log_lock(log);
+    int status = stage_start(log, first_kept, false, receipt);
+    log_unlock(log);
+    return status;
+}
+
+int wal_reset(struct wal *log, uint64_t next_index, struct wal_receipt *receipt)
+{
+    log_lock(log);
+    int status = stage_start(log, next_index, true, receipt);
+    log_unlock(log);
+    return status;
+}
+
+/* --- state ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Locks a handle that the caller sees as constant: reading a number does not change the log. */
+static struct wal *lock_const(const struct wal *log)
+{
+    struct wal *writable = (struct wal *)(uintptr_t)log;
+    log_lock(writable);
+    return writable;
+}
+
+uint64_t wal_first_index(const struct wal *log)
+{
+    struct wal *locked = lock_const(log);
+    uint64_t value = locked->start_index;
+    log_unlock(locked);
+    return value;
+}
+
+uint64_t wal_last_index(const struct wal *log)
+{
+    struct wal *locked = lock_const(log);
+    uint64_t value = locked->next_index - 1;
+    log_unlock(locked);
+    return value;
+}
+
+uint64_t wal_durable_index(const struct wal *log)
+{
+    struct wal *locked = lock_const(log);
+    uint64_t value = locked->durable_end_index - 1;
+    log_unlock(locked);
+    return value;
+}
+
+uint64_t wal_durable_ticket(const struct wal *log)
+{
+    return atomic_load_explicit(&((struct wal *)(uintptr_t)log)->durable_ticket, memory_order_acquire);
+}
+
+uint64_t wal_doubt(const struct wal *log)
+{
+    struct wal *locked = lock_const(log);
+    uint64_t value = locked->durable_doubt_index;
+    log_unlock(locked);
+    return value;
+}
+
+int wal_metadata(const struct wal *log, void *buffer, size_t buffer_bytes, size_t *bytes_out)
+{
+    struct wal *locked = lock_const(log);
+    int status = 0;
+    if (locked->durable_metadata_bytes == FORMAT_NO_METADATA) {
+        status = WAL_ENOENT;
+    } else {
+        *bytes_out = locked->durable_metadata_bytes;
+        if (locked->durable_metadata_bytes > buffer_bytes) {
+            status = WAL_ESMALL;
+        } else if (locked->durable_metadata_bytes != 0) {
+            memcpy(buffer, locked->durable_metadata, locked->durable_metadata_bytes);
+        }
+    }
+    log_unlock(locked);
+    return status;
+}
+
+size_t wal_errmsg(const struct wal *log, char *text, size_t size)
+{
+    struct wal *locked = lock_const(log);
+    size_t length = strlen(locked->report.text);
+    if (size != 0) {
+        (void)snprintf(text, size, "%s", locked->report.text);
+    }
+    log_unlock(locked);
+    return length;
+}
+
+/* --- event loop ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Carries the event loop's writes where there is no ring. */
+static void *run_commit_thread(void *argument)
+{
+    struct wal *log = argument;
+    log_lock(log);
+    while (!log->closing) {
+        if (!log->leading && commit_has_work(log)) {
+            commit_lead(log, false);
+            log_unlock(log);
+            log_lock(log);
+        } else {
+            (void)pthread_cond_wait(&log->commit_wake, &log->lock);
+        }
+    }
+    log_unlock(log);
+    return NULL;
+}
+
+static int start_commit_thread(struct wal *log)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&log->commit_thread, NULL, run_commit_thread, log);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        return report_set(&log->report, WAL_ESYSTEM, "cannot start the commit thread: %s", errno_name(-result));
+    }
+    (void)pthread_setname_np(log->commit_thread, "wal-commit");
+    log->commit_thread_started = true;
+    return 0;
+}
+
+/* The lock held. */
+static int prepare_event_fd(struct wal *log)
+{
+    int status = 0;
+    if (log->event_fd < 0) {
+        log->event_fd = log->asynchronous ? log->io->ops->event_fd(log->io) : -1;
+        if (log->event_fd < 0) {
+            log->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+            log->owns_event_fd = log->event_fd >= 0;
+        }
+        if (log->event_fd < 0) {
+            status = report_set(&log->report, WAL_ESYSTEM, "cannot make an eventfd: %s", errno_name(-errno));
+        }
+    }
+    if (status == 0 && !log->asynchronous && !log->commit_thread_started && !log->read_only &&
+        (log->options.flags & WAL_NO_THREADS) == 0) {
+        status = start_commit_thread(log);
+    }
+    log->loop_used = status == 0;
+    return status;
+}
+
+int wal_event_fd(struct wal *log)
+{
+    log_lock(log);
+    int status = prepare_event_fd(log);
+    int result = status == 0 ? log->event_fd : status;
+    log_unlock(log);
+    return result;
+}
+
+int wal_submit(struct wal *log)
+{
+    log_lock(log);
+    int status = log->loop_used ? 0 : prepare_event_fd(log);
+    if (status == 0 && log->poison != 0) {
+        status = WAL_EPOISONED;
+    }
+    if (status == 0) {
+        if (log->asynchronous) {
+            commit_pump(log);
+        } else if (log->commit_thread_started) {
+            (void)pthread_cond_signal(&log->commit_wake);
+        } else if (!log->leading && commit_has_work(log)) {
+            commit_lead(log, false); /* No ring and no thread wanted: then the caller's own time. */
+        }
+    }
+    log_unlock(log);
+    return status;
+}
+
+int wal_dispatch(struct wal *log, struct wal_progress *progress)
+{
+    log_lock(log);
+    int status = log->loop_used ? 0 : prepare_event_fd(log);
+    if (status == 0 && log->owns_event_fd) {
+        uint64_t count;
+        ssize_t taken = read(log->event_fd, &count, sizeof(count));
+        (void)taken; /* Empty is as good: the counters are looked at anyway. */
+    }
+    if (status == 0) {
+        commit_dispatch(log);
+        log->wakes.loop = false; /* The loop is here. */
+        status = log->poison != 0 ? WAL_EPOISONED : 0;
+    }
+    if (progress != NULL) {
+        progress->durable_ticket = atomic_load_explicit(&log->durable_ticket, memory_order_relaxed);
+        progress->durable_index = log->durable_end_index - 1;
+    }
+    log_unlock(log);
+    return status;
+}
+
+int wal_maintain(struct wal *log, uint32_t flags, bool *more_out)
+{
+    bool more = false;
+    log_lock(log);
+    int status;
+    do {
+        status = prepare_step(log, &more);
+    } while (status == 0 && more && (flags & WAL_MAINTAIN_PREPARE) != 0);
+    bool quiet = log->idle_number == log->sealed.last_content_number &&
+                 now_ns() - log->idle_since_ns >= (uint64_t)log->options.idle_mark_ms * 1000000;
+    if ((flags & WAL_MAINTAIN_MARK) != 0 || quiet) {
+        prepare_mark(log);
+    }
+    if (log->idle_number != log->sealed.last_content_number) {
+        log->idle_number = log->sealed.last_content_number;
+        log->idle_since_ns = now_ns();
+    }
+    log_unlock(log);
+    if (more_out != NULL) {
+        *more_out = more;
+    }
+    return status;
+}
+
+/* --- reading --------------------------------------------------------------------------------------------------------------------------- */
+
+int wal_read(struct wal *log, uint64_t index, void *buffer, size_t buffer_bytes, struct wal_record *record)
+{
+    (void)pthread_mutex_lock(&log->read_lock);
+    struct wal_record found;
+    int status = reader_record(log->reader, index, &found);
+    if (status == 0) {
+        if (found.size > buffer_bytes) {
+            record->size = found.size;
+            status = WAL_ESMALL;
+        } else {
+            if (found.size != 0) {
+                memcpy(buffer, found.data, found.size);
+            }
+            found.data = buffer;
+            *record = found;
+        }
+    }
+    (void)pthread_mutex_unlock(&log->read_lock);
+    return status;
+}
+
+enum { CURSOR_BYTES = 1 << 20 };
+
+int wal_cursor_open(struct wal *log, uint64_t first_index, struct wal_cursor **cursor_out)
+{
+    struct wal_cursor *cursor = memory_take(log->options.allocator, sizeof(*cursor), 16);
+    if (cursor == NULL || reader_create(log, CURSOR_BYTES, &cursor->reader) != 0) {
+        memory_give(log->options.allocator, cursor, sizeof(*cursor));
+        return WAL_ENOMEM;
+    }
+    cursor->next_index = first_index != 0 ? first_index : wal_first_index(log);
+    *cursor_out = cursor;
+    return 0;
+}
+
+int wal_cursor_next(struct wal_cursor *cursor, struct wal_record *record)
+{
+    int status = reader_record(cursor->reader, cursor->next_index, record);
+    if (status == 0) {
+        cursor->next_index++;
+    }
+    return status;
+}
+
+void wal_cursor_seek(struct wal_cursor *cursor, uint64_t index)
+{
+    cursor->next_index = index;
+}
+
+void wal_cursor_close(struct wal_cursor *cursor)
+{
+    if (cursor != NULL) {
+        const struct wal_allocator *allocator = cursor->reader->log->options.allocator;
+        reader_destroy(cursor->reader);
+        memory_give(allocator, cursor, sizeof(*cursor));
+    }
+}
+
+int wal_verify(struct wal *log, struct wal_verify_report *report,
+               int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total), void *context)
+{
+    return read_verify(log, report, progress, context);
+}
+
+/* --- numbers ----------------------------------------------------------------------------------------------------------------------------- */
+
+void wal_stats(const struct wal *log, struct wal_stats *stats)
+{
+    struct wal *locked = lock_const(log);
+    const struct counters *counters = &locked->counters;
+    *stats = (struct wal_stats){
+        .appends = counters->appends,
+        .records = counters->records,
+        .payload_bytes = counters->payload_bytes,
+        .batches = counters->batches,
+        .batch_bytes = counters->batch_bytes,
+        .padding_bytes = counters->padding_bytes,
+        .marks = counters->marks,
+        .rolls = counters->rolls,
+        .truncations = counters->truncations,
+        .starts = counters->starts,
+        .segments_made = counters->segments_made,
+        .segments_recycled = counters->segments_recycled,
+        .segments_removed = counters->segments_removed,
+        .roll_waits = counters->roll_waits,
+        .buffer_waits = counters->buffer_waits,
+        .reads = atomic_load_explicit(&locked->reads, memory_order_relaxed),
+        .read_bytes = atomic_load_explicit(&locked->read_bytes, memory_order_relaxed),
+        .appended_ticket = locked->appended_ticket,
+        .submitted_ticket = locked->submitted_ticket,
+        .durable_ticket = atomic_load_explicit(&locked->durable_ticket, memory_order_relaxed),
+        .segments = table_count(&locked->table, SEGMENT_SEALED) + table_count(&locked->table, SEGMENT_OPEN),
+        .segments_ready = table_count(&locked->table, SEGMENT_READY),
+        .segments_retired = table_count(&locked->table, SEGMENT_RETIRED),
+        .strategy = (enum wal_strategy)locked->strategies[0].chosen,
+        .direct = locked->io->caps.direct,
+    };
+    latency_summarise(&locked->queue_latency, &stats->queue);
+    latency_summarise(&locked->write_latency, &stats->write);
+    latency_summarise(&locked->sync_latency, &stats->sync);
+    latency_summarise(&locked->acknowledge_latency, &stats->acknowledge);
+    latency_summarise(&locked->roll_latency, &stats->roll);
+    for (uint32_t method = 1; method < STRATEGY_METHODS; method++) {
+        stats->strategy_ns[method] = strategy_median_ns(&locked->strategies[0], (enum wal_io_method)method);
+    }
+    (void)snprintf(stats->backend, sizeof(stats->backend), "%s", locked->io->caps.name);
+    log_unlock(locked);
+}
