@@ -48,6 +48,23 @@ void batch_destroy(struct batch *batch, const struct wal_allocator *allocator)
     *batch = (struct batch){0};
 }
 
+enum { CACHE_LINE_BYTES = 64, AHEAD_BYTES = 2048 };
+
+/* A device has just read this buffer, so its cache lines are shared or gone, and each store would wait for its line; asking for
+ * those of the records to come, some records ahead, hides the wait (it was four fifths of the time of an append). */
+static inline void claim(const struct batch *batch, uint32_t offset, uint32_t bytes)
+{
+#if defined(__x86_64__)
+    for (uint32_t at = offset; at < offset + bytes && at < batch->capacity_bytes; at += CACHE_LINE_BYTES) {
+        __asm__ volatile("prefetchw %0" : : "m"(batch->bytes[at]));
+    }
+#else
+    (void)batch;
+    (void)offset;
+    (void)bytes;
+#endif
+}
+
 void batch_open(struct batch *batch, enum batch_kind kind, const struct batch_place *place, uint64_t first_index,
                 uint64_t first_ticket, uint64_t previous_tag, uint32_t metadata_room_bytes)
 {
@@ -79,6 +96,7 @@ void batch_open(struct batch *batch, enum batch_kind kind, const struct batch_pl
     batch->opened_ns = 0;
     batch->submitted_ns = 0;
     CHECK(batch->head.head_bytes <= batch->limit_bytes);
+    claim(batch, 0, AHEAD_BYTES);
 }
 
 uint64_t batch_append_bytes(const struct wal_append *append)
@@ -121,6 +139,7 @@ void batch_add(struct batch *batch, const struct wal_append *append)
         uint32_t record_bytes = (uint32_t)format_record_bytes(record->size);
         CHECK(record_bytes <= batch->limit_bytes - used_bytes);
         note_point(batch, index, used_bytes);
+        claim(batch, used_bytes + AHEAD_BYTES, record_bytes);
         const struct format_record formatted = {record->size, record->type, record->tag, record->data};
         format_record_encode(batch->bytes + used_bytes, batch->seed_base, batch->file_offset + used_bytes, index,
                              &formatted);

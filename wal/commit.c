@@ -77,10 +77,17 @@ static void wake_room(struct wal *log)
     }
 }
 
-/* Somebody who waits for a queued batch should look whether it can lead. */
+/* Something is at the disk that poll() will tell of. */
+static bool submitted_in_flight(const struct wal *log)
+{
+    return !log->leading && (log->in_flight != 0 || log->roll_pending != 0);
+}
+
+/* Somebody who waits should look whether it can lead, or must poll for what was submitted: the event loop may never come back. */
 static void wake_next_leader(struct wal *log)
 {
-    for (uint64_t sequence = log->queue_next; sequence < log->queue_tail; sequence++) {
+    uint64_t first = submitted_in_flight(log) ? log->queue_head : log->queue_next;
+    for (uint64_t sequence = first; sequence < log->queue_tail; sequence++) {
         uint32_t slot = (uint32_t)(sequence % log->batch_count);
         if (log->waiters[slot] != 0) {
             log->wakes.one |= 1u << slot;
@@ -276,12 +283,6 @@ static enum work next_work(struct wal *log)
 bool commit_has_work(struct wal *log)
 {
     return next_work(log) != WORK_NONE;
-}
-
-/* Something is at the disk that poll() will tell of. */
-static bool submitted_in_flight(const struct wal *log)
-{
-    return !log->leading && (log->in_flight != 0 || log->roll_pending != 0);
 }
 
 /* --- durable ------------------------------------------------------------------------------------------------------------------- */
@@ -576,6 +577,7 @@ static void submit_op(struct wal *log, struct wal_io_op *op, uint64_t segment)
 void commit_pump(struct wal *log)
 {
     CHECK(log->asynchronous);
+    bool submitted = false;
     while (!log->leading) {
         enum work work = next_work(log);
         if (work == WORK_BATCH) {
@@ -583,6 +585,7 @@ void commit_pump(struct wal *log)
             prepare_batch(log, batch, &log->strategies[1]);
             submit_op(log, &batch->op, batch->head.segment);
             log->in_flight -= log->poison != 0;
+            submitted = true;
         } else if (work == WORK_ROLL) {
             prepare_roll(log);
             for (unsigned i = 0; i < 2 && log->poison == 0; i++) {
@@ -590,8 +593,11 @@ void commit_pump(struct wal *log)
                 log->roll_pending -= log->poison != 0 ? 2 - i : 0;
             }
         } else {
-            return;
+            break;
         }
+    }
+    if (submitted && !log->polling) {
+        wake_next_leader(log);
     }
 }
 
@@ -615,23 +621,39 @@ static void act_on_completed(struct wal *log)
     }
 }
 
-void commit_dispatch(struct wal *log)
+/* Does a thread sleep until some batch is durable? */
+static bool somebody_waits(const struct wal *log)
+{
+    for (uint32_t slot = 0; slot < log->batch_count; slot++) {
+        if (log->waiters[slot] != 0) {
+            return true;
+        }
+    }
+    return log->room_waiters != 0;
+}
+
+bool commit_dispatch(struct wal *log)
 {
     if (!log->asynchronous || log->polling) {
-        return;
+        return false;
     }
+    uint64_t durable_before = log->durable_number;
     log->polling = true;
     int result = log->io->ops->poll(log->io, 0);
     log->polling = false;
     if (result < 0) {
         commit_poison(log, "polling for writes to", log->tail->number, 0, result);
-        return;
+        return false;
     }
     act_on_completed(log);
-    commit_pump(log);
-    if (next_work(log) == WORK_NONE && !submitted_in_flight(log)) {
-        wake_room(log);
+    if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log)) {
+        /* The loop now acts on what has become durable, and what it appends belongs into the next batch: two half batches in turn
+         * would cost twice the writes. It calls wal_submit when it is done; should it not, its descriptor stays readable. */
+        return next_work(log) != WORK_NONE;
     }
+    commit_pump(log);
+    wake_next_leader(log);
+    return false;
 }
 
 /* Waits in poll() for what others submitted. */

@@ -21,8 +21,9 @@ void commit_lead(struct wal *log, bool gather);
 /* Does the next useful thing for somebody who must wait for a batch to be written: lead, or poll, or sleep until something changes. */
 void commit_advance(struct wal *log);
 
-/* Takes completions that are there, without waiting, and starts the next work. */
-void commit_dispatch(struct wal *log);
+/* Takes completions that are there, without waiting. Starts the next work unless there was progress to tell: then true when there is work that
+ * wal_submit, or the next turn, is to start. */
+bool commit_dispatch(struct wal *log);
 
 /* Waits for a ticket. Takes the lock itself. */
 int commit_wait(struct wal *log, uint64_t ticket);

@@ -1,4 +1,5 @@
-/* io_file.h - files and directories of the real file system: the control plane and execute() that the real backends share.
+/* io_file.h - files and directories of the real file system: the control plane and execute() that the real backends
+ * share.
  *
  * May include: io.h. */
 
@@ -12,9 +13,9 @@
 struct io_file {
     struct wal_io io; /* First: a struct wal_io is what the log sees. */
     int directory_fd;
-    bool buffered;              /* Direct I/O was not wanted, or is not to be had. */
-    bool no_dsync;              /* A file system that takes RWF_DSYNC and does not mean it. */
-    _Atomic bool dsync_refused; /* pwritev2 said EOPNOTSUPP once. */
+    bool buffered;             /* Direct I/O was not wanted, or is not to be had. */
+    bool no_dsync;             /* A file system that takes RWF_DSYNC and does not mean it. */
+    atomic_bool dsync_refused; /* The kernel said EOPNOTSUPP to RWF_DSYNC once. */
 };
 
 /* Opens the directory and learns the disk's capabilities. 0 or negative errno. */
@@ -35,8 +36,20 @@ int io_file_lock_file(struct wal_io *io, int file);
 int io_file_forget_cache(struct wal_io *io, int file);
 int io_file_execute(struct wal_io *io, struct wal_io_op *op);
 
-/* The method that a WRITE_DURABLE is carried out with here. */
+/* FDATASYNC or DSYNC: how execute() carries out a WRITE_DURABLE. */
 enum wal_io_method io_file_method(struct io_file *disk, enum wal_io_method wanted);
+
+/* From now on io_file_method() does not say DSYNC. Any thread. */
+void io_file_refuse_dsync(struct io_file *disk);
+
+/* Checks what the caller filled in, clears what the disk fills in; private_ns becomes the time, except for a read. */
+void io_file_take_op(const struct io_file *disk, struct wal_io_op *op);
+
+/* wal_io_advance() for this disk's calls. */
+enum wal_io_next io_file_advance(const struct io_file *disk, struct wal_io_op *op, int64_t raw);
+
+/* Monotonic. */
+uint64_t io_file_clock_ns(void);
 
 /* The control plane's part of a struct wal_io_ops. */
 #define IO_FILE_CONTROL_PLANE                                                                                       \

@@ -1,8 +1,8 @@
 /* io_posix.c - the plain backend: everything in the calling thread.
  *
- * The happy path: wal_io_posix opens the directory; the log calls execute() and the control plane (io_file.c). There is no
- * asynchronous way: caps.asynchronous is false, submit refuses, poll finds nothing. Where io_uring is forbidden, as in many
- * containers, this is what the log runs on.
+ * The happy path: wal_io_posix opens the directory; the log calls execute() and the control plane (io_file.c). There is
+ * no asynchronous way: caps.asynchronous is false, submit refuses, poll finds nothing. Where io_uring is forbidden, as
+ * in many containers, this is what the log runs on.
  *
  * What can fail: opening the directory.
  *
@@ -25,7 +25,7 @@ static int refuse_submit(struct wal_io *io, struct wal_io_op *op)
 static int find_nothing(struct wal_io *io, unsigned done_min)
 {
     (void)io;
-    return done_min == 0 ? 0 : -EINVAL;
+    return done_min == 0 ? 0 : -EOPNOTSUPP;
 }
 
 static int no_event_fd(struct wal_io *io)

@@ -1,17 +1,36 @@
 /* io_uring.c - the same disk, with a ring for submit and poll.
  *
- * The happy path: submit() fills an entry and hands it to the kernel; poll() takes completions and runs done(). A durable write is one
- * entry with RWF_DSYNC, or a write linked to an fdatasync, or a write and, when that is complete, an fdatasync.
+ * The happy path: submit() fills an entry and hands it to the kernel; poll() takes completions and runs done(). A
+ * durable write is
+ *   - one write with RWF_DSYNC (METHOD_DSYNC, and the default), or
+ *   - a write linked to an fdatasync, handed over in one call (METHOD_LINKED), or
+ *   - a write, and when poll() has seen it complete, an fdatasync (METHOD_FDATASYNC).
  *
- * What can fail, and what is left: a short write goes on with the rest. In a linked pair the kernel then cancels the sync: the rest is
- * issued as a pair of its own. An operation is finished when its last entry is back and, for a durable write, a sync that was
- * started after the whole write came back without error.
+ * What can fail, and what is left:
+ *   - A short or interrupted transfer: poll() issues the rest in the same way. In a linked pair the kernel has then
+ * cancelled the sync, and the rest goes out with a linked sync of its own.
+ *   - The thread that submitted an entry ends before the kernel has carried it out: it comes back with -ECANCELED, or
+ * with -EFAULT where the kernel needed the thread for the next step (io_req_task_submit in its io_uring/io_uring.c).
+ * Nothing was done; poll() issues it again. A buffer that is really bad says -EFAULT each time, and keeps it after a
+ * few.
+ *   - The kernel takes no entry (no memory): a few tries, then the entries are made into empty ones, which the kernel
+ * may take whenever it likes, and the operation is refused by submit(), or, for a rest, ends with the error.
+ *   - The kernel takes the write of a pair and not the sync: the sync must not go later, it would no longer be ordered.
+ * It is withdrawn in the same way, and issued from poll() when the write is complete.
+ *   - The kernel does not know RWF_DSYNC for this file: fdatasync instead, from then on.
+ *   - A sync fails: the operation has failed. It is not repeated.
  *
- * Invariants: an operation has one or two entries out, counted in private_state; its buffer is the kernel's until both are back; done()
- * runs in poll() only; entries out never exceed the ring (ops_max * 2 <= SQ size), so the submission queue is never full. Submitting happens under the
- * log's lock, by one thread at a time; polling by one thread at a time: the two touch different rings.
+ * Invariants:
+ *   - A durable write ends with 0 only when all of it was written, and each piece carried RWF_DSYNC or a sync that
+ * started after the last piece was complete came back with 0.
+ *   - While an entry of an operation is out, operation and buffer are the kernel's: the OUT bits of private_state.
+ *   - At most two entries for each of at most OPS_MAX operations are out: neither queue can overflow.
+ *   - The submission queue and private_state belong to the lock, because poll() issues rests while another thread
+ * submits. The completion queue belongs to the poller. done() runs without the lock, so it may submit.
  *
- * Why no polling modes: a spinning thread holds the CPU that the kernel's completion worker wants; both were slower by factors here.
+ * Why no polling modes: a spinning thread holds the CPU that the kernel's completion worker wants; all of them were
+ * slower by factors. Why no deferred task work: completions would wait for the submitting thread, which may be
+ * computing while another one polls.
  *
  * May include: io_file.h, io.h, check.h. */
 
@@ -28,215 +47,298 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OPS_MAX = 64, RING_ENTRIES = 2 * OPS_MAX };
+enum {
+    OPS_MAX = 64,
+    SUBMISSION_ENTRIES = 2 * OPS_MAX,
+    COMPLETION_ENTRIES = 2 * SUBMISSION_ENTRIES, /* The kernel's default. */
+    ENTER_TRIES = 20,
+    REPEATS_MAX = 1000,
+    FAULTS_MAX = 4
+};
 
 struct ring_disk {
     struct io_file file; /* First: this is a struct wal_io. */
     struct io_uring ring;
-    pthread_mutex_t submission; /* The poller issues rests while another thread submits. */
     int event_fd;
-    _Atomic unsigned in_flight;
+    pthread_mutex_t lock;
+    unsigned in_flight; /* Operations. */
 };
 
-/* Which entry of an operation a completion is of: the low bit of its user data. */
-enum { ENTRY_TRANSFER = 0, ENTRY_SYNC = 1 };
-
-/* private_state: entries out, and what is still to come. */
-enum { STATE_OUT_MASK = 3, STATE_SYNC_AFTER = 4, STATE_LINKED = 8, STATE_WRITTEN = 16 };
+/* private_state of an operation in flight. */
+enum {
+    TRANSFER_OUT = 1, /* The kernel has this entry. The two OUT bits are also the low bits of an entry's user data. */
+    SYNC_OUT = 2,
+    OUT_MASK = TRANSFER_OUT | SYNC_OUT,
+    WITH_DSYNC = 4,   /* Writes carry RWF_DSYNC. */
+    WITH_SYNC = 8,    /* A sync is to come after the write. */
+    WITH_LINK = 16,   /* And goes out together with it. */
+    TRANSFERRED = 32, /* All bytes moved, or the end of the file met. */
+    SYNCED = 64,      /* A sync that started after that came back with 0. */
+    FAILED = 128      /* result says why. */
+};
+_Static_assert(_Alignof(struct wal_io_op) > OUT_MASK, "an operation's address leaves room for the OUT bits");
 
 static struct ring_disk *disk_of(struct wal_io *io)
 {
     return (struct ring_disk *)io;
 }
 
-static uint64_t clock_ns(void)
+static void fail(struct wal_io_op *op, int error)
 {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+    CHECK(error < 0);
+    op->private_state |= FAILED;
+    op->result = error;
 }
 
-static struct io_uring_sqe *take_entry(struct ring_disk *disk, struct wal_io_op *op, uintptr_t which)
+static bool is_complete(const struct wal_io_op *op)
 {
-    struct io_uring_sqe *entry = io_uring_get_sqe(&disk->ring);
-    CHECK(entry != NULL);
-    io_uring_sqe_set_data64(entry, (uintptr_t)op | which);
-    op->private_state++;
-    CHECK((op->private_state & STATE_OUT_MASK) <= 2);
-    return entry;
-}
-
-static void fill_sync(struct ring_disk *disk, struct wal_io_op *op)
-{
-    struct io_uring_sqe *entry = take_entry(disk, op, ENTRY_SYNC);
-    uint64_t data = entry->user_data;
-    io_uring_prep_fsync(entry, op->file, IORING_FSYNC_DATASYNC);
-    entry->user_data = data;
-}
-
-/* Entries for what is left of the operation. */
-static void fill_entries(struct ring_disk *disk, struct wal_io_op *op)
-{
-    if (op->kind == WAL_IO_SYNC || (op->private_state & STATE_WRITTEN) != 0) {
-        fill_sync(disk, op);
-        return;
+    unsigned state = op->private_state;
+    if ((state & OUT_MASK) != 0) {
+        return false;
     }
-    struct io_uring_sqe *entry = take_entry(disk, op, ENTRY_TRANSFER);
-    uint64_t data = entry->user_data;
+    bool transferred = op->kind == WAL_IO_SYNC || (state & TRANSFERRED) != 0;
+    bool synced = (state & WITH_SYNC) == 0 || (state & SYNCED) != 0;
+    return (state & FAILED) != 0 || (transferred && synced);
+}
+
+/* --- entries to the kernel: under the lock --------------------------------------------------- */
+
+static void fill_transfer(struct io_uring_sqe *entry, const struct wal_io_op *op)
+{
     char *rest = (char *)op->buffer + op->moved_bytes;
     uint32_t rest_bytes = op->size - op->moved_bytes;
     uint64_t offset = op->offset + op->moved_bytes;
     if (op->kind == WAL_IO_READ) {
         io_uring_prep_read(entry, op->file, rest, rest_bytes, offset);
-    } else {
-        io_uring_prep_write(entry, op->file, rest, rest_bytes, offset);
-        if (op->kind == WAL_IO_WRITE_DURABLE && (op->private_state & (STATE_SYNC_AFTER | STATE_LINKED)) == 0) {
-            entry->rw_flags = RWF_DSYNC;
-        }
+        return;
     }
-    entry->user_data = data;
-    if ((op->private_state & STATE_LINKED) != 0) {
+    io_uring_prep_write(entry, op->file, rest, rest_bytes, offset);
+    if ((op->private_state & WITH_DSYNC) != 0) {
+        entry->rw_flags = RWF_DSYNC;
+    }
+    if ((op->private_state & WITH_LINK) != 0) {
         entry->flags |= IOSQE_IO_LINK;
-        fill_sync(disk, op);
     }
 }
 
-/* Hands filled entries to the kernel. They are the kernel's even when this fails: a later call takes them along. */
-static int enter(struct ring_disk *disk)
+static void own_entry(struct io_uring_sqe *entry, struct wal_io_op *op, unsigned out)
 {
-    int result;
-    do {
-        result = io_uring_submit(&disk->ring);
-    } while (result == -EINTR);
-    return result >= 0 || result == -EAGAIN || result == -EBUSY ? 0 : result;
+    io_uring_sqe_set_data64(entry, (uintptr_t)op | out);
+    op->private_state |= out;
 }
 
+/* Turns an entry that the kernel has not taken into one that does nothing and belongs to nobody. */
+static void withdraw_entry(struct io_uring_sqe *entry, struct wal_io_op *op)
+{
+    op->private_state &= ~((unsigned)entry->user_data & OUT_MASK);
+    io_uring_prep_nop(entry);
+    io_uring_sqe_set_data64(entry, 0);
+}
+
+static bool is_passing(int result)
+{
+    return result >= 0 || result == -EAGAIN || result == -EBUSY || result == -EINTR;
+}
+
+/* Hands over the last `count` entries; tries again only as long as the kernel has taken none of them. */
+static int enter(struct ring_disk *disk, unsigned count)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+    int result = 0;
+    for (int tries = 0; tries < ENTER_TRIES; tries++) {
+        result = io_uring_submit(&disk->ring);
+        if (io_uring_sq_ready(&disk->ring) < count || !is_passing(result)) {
+            break;
+        }
+        (void)nanosleep(&nap, NULL);
+    }
+    return result;
+}
+
+/* Issues what is next to do for the operation. 0: an entry of it is out. Else none is. */
 static int issue(struct ring_disk *disk, struct wal_io_op *op)
 {
-    (void)pthread_mutex_lock(&disk->submission);
-    fill_entries(disk, op);
-    int result = enter(disk);
-    (void)pthread_mutex_unlock(&disk->submission);
-    return result;
+    CHECK((op->private_state & (OUT_MASK | FAILED)) == 0);
+    bool transfer = op->kind != WAL_IO_SYNC && (op->private_state & TRANSFERRED) == 0;
+    bool sync = !transfer || (op->private_state & WITH_LINK) != 0;
+    unsigned count = (transfer ? 1u : 0u) + (sync ? 1u : 0u);
+    if (io_uring_sq_space_left(&disk->ring) < count) {
+        (void)io_uring_submit(&disk->ring); /* Withdrawn ones, left from a time without memory. */
+        if (io_uring_sq_space_left(&disk->ring) < count) {
+            return -ENOMEM;
+        }
+    }
+    struct io_uring_sqe *entries[2] = {NULL, NULL};
+    unsigned filled = 0;
+    op->private_state &= ~(unsigned)SYNCED;
+    if (transfer) {
+        entries[filled] = io_uring_get_sqe(&disk->ring);
+        fill_transfer(entries[filled], op);
+        own_entry(entries[filled++], op, TRANSFER_OUT);
+    }
+    if (sync) {
+        entries[filled] = io_uring_get_sqe(&disk->ring);
+        io_uring_prep_fsync(entries[filled], op->file, IORING_FSYNC_DATASYNC);
+        own_entry(entries[filled++], op, SYNC_OUT);
+    }
+    int result = enter(disk, count);
+    unsigned left = io_uring_sq_ready(&disk->ring);
+    for (; left > 0 && filled > 0; left--) {
+        withdraw_entry(entries[--filled], op);
+    }
+    if ((op->private_state & OUT_MASK) != 0) {
+        return 0;
+    }
+    return is_passing(result) ? -ENOMEM : result; /* Not -EAGAIN: that one means "poll first". */
 }
 
-/* Entries that the kernel had no memory for the first time. */
-static int enter_leftovers(struct ring_disk *disk)
+static unsigned state_of_method(struct ring_disk *disk, enum wal_io_method method)
 {
-    (void)pthread_mutex_lock(&disk->submission);
-    int result = io_uring_sq_ready(&disk->ring) != 0 ? enter(disk) : 0;
-    (void)pthread_mutex_unlock(&disk->submission);
-    return result;
+    bool dsync = io_file_method(&disk->file, WAL_IO_METHOD_DSYNC) == WAL_IO_METHOD_DSYNC;
+    if (method == WAL_IO_METHOD_FDATASYNC) {
+        return WITH_SYNC;
+    }
+    return method != WAL_IO_METHOD_LINKED && dsync ? WITH_DSYNC : WITH_SYNC | WITH_LINK;
 }
 
 static int submit(struct wal_io *io, struct wal_io_op *op)
 {
     struct ring_disk *disk = disk_of(io);
-    if (atomic_load(&disk->in_flight) == OPS_MAX) {
-        return -EAGAIN;
-    }
-    op->moved_bytes = 0;
-    op->private_count = 0;
-    op->private_state = 0;
-    op->write_ns = op->sync_ns = 0;
-    op->private_ns = clock_ns();
-    if (op->kind == WAL_IO_WRITE_DURABLE) {
-        if (op->method == WAL_IO_METHOD_LINKED) {
-            op->private_state = STATE_LINKED;
-        } else if (op->method == WAL_IO_METHOD_FDATASYNC || disk->file.no_dsync) {
-            op->private_state = STATE_SYNC_AFTER;
+    CHECK(op->done != NULL);
+    (void)pthread_mutex_lock(&disk->lock);
+    int result = -EAGAIN;
+    if (disk->in_flight < OPS_MAX) {
+        io_file_take_op(&disk->file, op);
+        if (op->kind == WAL_IO_WRITE_DURABLE) {
+            op->private_state = state_of_method(disk, op->method);
+        } else if (op->kind == WAL_IO_SYNC) {
+            op->private_state = WITH_SYNC;
         }
+        result = issue(disk, op);
+        disk->in_flight += result == 0;
     }
-    atomic_fetch_add(&disk->in_flight, 1);
-    return issue(disk, op);
+    (void)pthread_mutex_unlock(&disk->lock);
+    return result;
 }
 
-/* One entry is back. True: the operation is finished. */
-static bool take_result(struct wal_io_op *op, unsigned which, int result)
+/* --- completions from the kernel: under the lock --------------------------------------------- */
+
+/* An entry that the kernel gave back without having carried it out. */
+static bool did_not_run(const struct wal_io_op *op, int raw)
 {
-    op->private_state--;
-    bool durable = op->kind == WAL_IO_WRITE_DURABLE;
-    uint64_t now = clock_ns();
-    if (which == ENTRY_SYNC) {
-        bool broken_link = (op->private_state & STATE_LINKED) != 0 && result == -ECANCELED;
-        if (!broken_link && op->result == 0) {
-            op->result = result == -EINTR ? -EIO : result;
-        }
-        if (durable && !broken_link) {
-            op->sync_ns = now - op->private_ns - op->write_ns;
-            return (op->private_state & STATE_WRITTEN) != 0;
-        }
-        return !durable;
-    }
-    enum wal_io_next next = wal_io_advance(op, result);
-    op->write_ns = now - op->private_ns;
-    if (next == WAL_IO_FINISHED) {
-        op->private_state |= STATE_WRITTEN;
-        return op->result != 0 || (op->private_state & (STATE_SYNC_AFTER | STATE_LINKED)) == 0;
-    }
-    return false;
+    return raw == -ECANCELED || raw == -EINTR || (raw == -EFAULT && op->private_count < FAULTS_MAX);
 }
 
-/* Takes one completion; returns the operation when it is finished, NULL while something of it is out, or is to be issued again. */
-static struct wal_io_op *take_completion(const struct io_uring_cqe *completion, struct wal_io_op **again)
+static void take_transfer(struct ring_disk *disk, struct wal_io_op *op, int raw)
 {
-    uint64_t data = io_uring_cqe_get_data64(completion);
-    struct wal_io_op *op = (struct wal_io_op *)(uintptr_t)(data & ~(uint64_t)1);
-    unsigned which = (unsigned)(data & 1);
-    bool finished = take_result(op, which, completion->res);
-    if ((op->private_state & STATE_OUT_MASK) != 0) {
-        return NULL; /* The other entry of a pair is still out: the buffer, or the verdict, is not ours yet. */
+    CHECK((op->private_state & TRANSFER_OUT) != 0);
+    op->private_state &= ~(unsigned)TRANSFER_OUT;
+    if (raw == -EOPNOTSUPP && (op->private_state & WITH_DSYNC) != 0) {
+        io_file_refuse_dsync(&disk->file);
+        op->private_state ^= WITH_DSYNC | WITH_SYNC; /* That sync covers the pieces before, too. */
+        return;
     }
-    bool failed = (op->private_state & STATE_WRITTEN) != 0 && op->result != 0;
-    if (finished || failed) {
-        return op;
+    if (did_not_run(op, raw)) {
+        raw = -EINTR;
     }
-    *again = op;
-    return NULL;
+    if (op->kind != WAL_IO_READ) {
+        op->write_ns = io_file_clock_ns() - op->private_ns;
+    }
+    if (io_file_advance(&disk->file, op, raw) == WAL_IO_FINISHED) {
+        op->private_state |= op->result == 0 ? TRANSFERRED : FAILED;
+    }
 }
 
-static void drain_event(struct ring_disk *disk)
+static void take_sync(struct wal_io_op *op, int raw)
 {
-    uint64_t count;
-    ssize_t taken = read(disk->event_fd, &count, sizeof(count));
-    (void)taken; /* Empty is fine: the ring is looked at next in any case. */
+    CHECK((op->private_state & SYNC_OUT) != 0);
+    op->private_state &= ~(unsigned)SYNC_OUT;
+    if (raw == 0) {
+        op->private_state |= SYNCED;
+        op->sync_ns = io_file_clock_ns() - op->private_ns - op->write_ns;
+    } else if (did_not_run(op, raw) && op->private_count < REPEATS_MAX) {
+        op->private_count++; /* Its write fell short, or its thread ended. */
+    } else if ((op->private_state & FAILED) == 0) {
+        fail(op, did_not_run(op, raw) ? -EIO : raw);
+    }
+}
+
+/* True: the operation is complete. */
+static bool take_completion(struct ring_disk *disk, struct wal_io_op *op, unsigned out, int raw)
+{
+    if (out == TRANSFER_OUT) {
+        take_transfer(disk, op, raw);
+    } else {
+        take_sync(op, raw);
+    }
+    if ((op->private_state & OUT_MASK) == 0 && !is_complete(op)) {
+        int result = issue(disk, op);
+        if (result != 0) {
+            fail(op, result);
+        }
+    }
+    return is_complete(op);
+}
+
+/* Everything that the kernel has put into the completion queue; the operations that are complete by it, in that order.
+ */
+static struct wal_io_op *take_completions(struct ring_disk *disk, unsigned *entries_out)
+{
+    struct io_uring_cqe *entries[COMPLETION_ENTRIES];
+    unsigned count = io_uring_peek_batch_cqe(&disk->ring, entries, COMPLETION_ENTRIES);
+    struct wal_io_op *first = NULL;
+    struct wal_io_op **last = &first;
+    (void)pthread_mutex_lock(&disk->lock);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t data = io_uring_cqe_get_data64(entries[i]);
+        struct wal_io_op *op = (struct wal_io_op *)(uintptr_t)(data & ~(uint64_t)OUT_MASK);
+        if (op != NULL && take_completion(disk, op, (unsigned)data & OUT_MASK, entries[i]->res)) {
+            CHECK(disk->in_flight > 0);
+            disk->in_flight--;
+            op->next = NULL;
+            *last = op;
+            last = &op->next;
+        }
+    }
+    (void)pthread_mutex_unlock(&disk->lock);
+    io_uring_cq_advance(&disk->ring, count);
+    *entries_out = count;
+    return first;
+}
+
+/* --- the poller ------------------------------------------------------------------------------ */
+
+static bool nothing_in_flight(struct ring_disk *disk)
+{
+    (void)pthread_mutex_lock(&disk->lock);
+    bool nothing = disk->in_flight == 0;
+    (void)pthread_mutex_unlock(&disk->lock);
+    return nothing;
 }
 
 static int poll_ring(struct wal_io *io, unsigned done_min)
 {
     struct ring_disk *disk = disk_of(io);
     unsigned done = 0;
-    drain_event(disk);
-    int left = enter_leftovers(disk);
-    if (left != 0) {
-        return left;
-    }
+    uint64_t drained;
+    /* Before looking: a completion that comes after the look is announced anew. */
+    (void)!read(disk->event_fd, &drained, sizeof(drained));
     for (;;) {
-        struct io_uring_cqe *completion = NULL;
-        int result =
-            done < done_min ? io_uring_wait_cqe(&disk->ring, &completion) : io_uring_peek_cqe(&disk->ring, &completion);
-        if (result == -EINTR || (result == -EAGAIN && done < done_min)) {
-            continue;
+        unsigned entries;
+        struct wal_io_op *op = take_completions(disk, &entries);
+        while (op != NULL) {
+            struct wal_io_op *next = op->next; /* done() may give the operation away. */
+            op->done(op);
+            op = next;
+            done++;
         }
-        if (result == -EAGAIN) {
+        if (done >= done_min || nothing_in_flight(disk)) {
             return (int)done;
         }
-        if (result != 0) {
+        struct io_uring_cqe *unused;
+        int result = entries == 0 ? io_uring_wait_cqe(&disk->ring, &unused) : 0;
+        if (result != 0 && !is_passing(result)) {
             return result;
-        }
-        struct wal_io_op *again = NULL;
-        struct wal_io_op *op = take_completion(completion, &again);
-        io_uring_cqe_seen(&disk->ring, completion);
-        if (again != NULL) {
-            result = issue(disk, again);
-            if (result != 0) {
-                return result;
-            }
-        }
-        if (op != NULL) {
-            atomic_fetch_sub(&disk->in_flight, 1);
-            done++;
-            op->done(op);
         }
     }
 }
@@ -246,12 +348,15 @@ static int event_fd(struct wal_io *io)
     return disk_of(io)->event_fd;
 }
 
+/* --- making and destroying ------------------------------------------------------------------- */
+
 static void destroy(struct wal_io *io)
 {
     struct ring_disk *disk = disk_of(io);
-    CHECK(atomic_load(&disk->in_flight) == 0);
+    CHECK(disk->in_flight == 0);
     io_uring_queue_exit(&disk->ring);
     (void)close(disk->event_fd);
+    (void)pthread_mutex_destroy(&disk->lock);
     io_file_stop(&disk->file);
     free(disk);
 }
@@ -263,15 +368,21 @@ static const struct wal_io_ops ring_ops = {
 /* Some containers give a ring and then refuse its use: one entry that does nothing tells. */
 static int try_ring(struct io_uring *ring)
 {
+    if ((ring->features & IORING_FEAT_NODROP) == 0) {
+        return -ENOSYS;
+    }
     struct io_uring_sqe *entry = io_uring_get_sqe(ring);
     CHECK(entry != NULL);
     io_uring_prep_nop(entry);
-    int result = io_uring_submit_and_wait(ring, 1);
-    if (result < 0) {
-        return result;
+    io_uring_sqe_set_data64(entry, 0);
+    int result = io_uring_submit(ring);
+    if (result != 1) {
+        return result < 0 ? result : -ENOMEM;
     }
     struct io_uring_cqe *completion;
-    result = io_uring_peek_cqe(ring, &completion);
+    do {
+        result = io_uring_wait_cqe(ring, &completion);
+    } while (result == -EINTR);
     if (result == 0) {
         result = completion->res;
         io_uring_cqe_seen(ring, completion);
@@ -281,7 +392,7 @@ static int try_ring(struct io_uring *ring)
 
 static int start_ring(struct ring_disk *disk)
 {
-    int result = io_uring_queue_init(RING_ENTRIES, &disk->ring, IORING_SETUP_CLAMP);
+    int result = io_uring_queue_init(SUBMISSION_ENTRIES, &disk->ring, 0);
     if (result != 0) {
         return result;
     }
@@ -310,20 +421,20 @@ int wal_io_uring(const char *directory, unsigned flags, struct wal_io **io_out)
         free(disk);
         return result;
     }
-    (void)pthread_mutex_init(&disk->submission, NULL);
     result = start_ring(disk);
     if (result != 0) {
         io_file_stop(&disk->file);
         free(disk);
         return result;
     }
-    struct wal_io *io = &disk->file.io;
-    io->ops = &ring_ops;
-    io->caps.asynchronous = true;
-    io->caps.ops_max = OPS_MAX;
-    io->caps.methods_submitted = io->caps.methods | 1u << WAL_IO_METHOD_LINKED;
+    (void)pthread_mutex_init(&disk->lock, NULL);
+    struct wal_io_caps *caps = &disk->file.io.caps;
+    caps->asynchronous = true;
+    caps->ops_max = OPS_MAX;
+    caps->methods_submitted = caps->methods | 1u << WAL_IO_METHOD_LINKED;
     static const char name[] = "io_uring";
-    __builtin_memcpy(io->caps.name, name, sizeof(name));
-    *io_out = io;
+    __builtin_memcpy(caps->name, name, sizeof(name));
+    disk->file.io.ops = &ring_ops;
+    *io_out = &disk->file.io;
     return 0;
 }

@@ -43,7 +43,9 @@ enum {
     SEGMENTS_POOL_MAX = 1024,
     SEGMENTS_MAX = 65536,
     IDLE_MARK_MS_MAX = 3600000,
-    READER_BYTES = 256 << 10
+    READER_BYTES = 256 << 10,
+    WINDOW_BYTES = 8 << 20,
+    PASSES_MAX = 64
 };
 #define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
 
@@ -621,6 +623,66 @@ static int judge_and_take_over(struct wal *log, struct recovery *recovery, struc
     return status;
 }
 
+/* One pass from the directory's list to a usable handle. */
+static int pass(struct wal *log, struct wal_verdict *verdict)
+{
+    struct window window = {0};
+    struct recovery recovery = {.io = log->io,
+                                .options = &log->options,
+                                .table = &log->table,
+                                .window = &window,
+                                .scratch = log->prepare_scratch,
+                                .scratch_bytes = log->prepare_scratch_bytes,
+                                .for_writing = !log->read_only,
+                                .report = &log->report};
+    int status = list_or_create(log, &recovery);
+    if (status == 0) {
+        status = find_tail(log, &recovery);
+    }
+    if (status == 0) {
+        bool small = recovery.tail != NULL && recovery.tail->bytes < WINDOW_BYTES;
+        status = window_create(&window, log->io, true, small ? recovery.tail->bytes + 3 * 4096 : WINDOW_BYTES,
+                               log->options.allocator);
+        if (status != 0) {
+            (void)report_set(&log->report, status, "out of memory for reading the log");
+        }
+    }
+    if (status == 0) {
+        status = judge_and_take_over(log, &recovery, verdict);
+    }
+    window_destroy(&window);
+    if (recovery.seen.no_log) {
+        verdict->row = ROW_Y1;
+    }
+    return status;
+}
+
+/* A reader may look at a log that moves: it rolls, recycles and appends between two of our reads, and what we then see fits no row of an
+ * honest log. Damage stays where it is: so nothing bad is believed until two passes have seen the same. */
+static int read_only_passes(struct wal *log, struct wal_verdict *verdict)
+{
+    struct wal_verdict before = {0};
+    int status_before = 0;
+    for (unsigned turn = 0;; turn++) {
+        struct wal_verdict now = {0};
+        log->report = (struct report){0};
+        int status = pass(log, &now);
+        bool good = status == 0 && verdict_status(now.kind) == 0;
+        bool same = turn != 0 && status == status_before && now.row == before.row && now.segment == before.segment &&
+                    now.offset == before.offset && now.batch == before.batch && now.mark == before.mark;
+        if (good || same || turn == PASSES_MAX) {
+            *verdict = now;
+            return status;
+        }
+        before = now;
+        status_before = status;
+        table_destroy(&log->table, log->io);
+        if (table_create(&log->table, log->options.segments_max, log->options.allocator) != 0) {
+            return report_set(&log->report, WAL_ENOMEM, "out of memory for the segment table");
+        }
+    }
+}
+
 int open_recovered(struct wal *log, struct wal_verdict *verdict)
 {
     log->shape = (struct segment_shape){.block_bytes = log->options.block_bytes,
@@ -632,36 +694,12 @@ int open_recovered(struct wal *log, struct wal_verdict *verdict)
     if (status != 0) {
         return report_set(&log->report, status, "out of memory for the handle's buffers");
     }
-    struct window window = {0};
-    struct recovery recovery = {.io = log->io,
-                                .options = &log->options,
-                                .table = &log->table,
-                                .window = &window,
-                                .scratch = log->prepare_scratch,
-                                .scratch_bytes = log->prepare_scratch_bytes,
-                                .for_writing = !log->read_only,
-                                .report = &log->report};
-    status = list_or_create(log, &recovery);
-    if (status == 0) {
-        status = find_tail(log, &recovery);
+    if (log->read_only) {
+        return read_only_passes(log, verdict);
     }
+    status = pass(log, verdict);
     if (status == 0) {
-        uint64_t window_bytes =
-            recovery.tail != NULL && recovery.tail->bytes < (8 << 20) ? recovery.tail->bytes + 3 * 4096 : 8 << 20;
-        status = window_create(&window, log->io, true, window_bytes, log->options.allocator);
-        if (status != 0) {
-            (void)report_set(&log->report, status, "out of memory for reading the log");
-        }
-    }
-    if (status == 0) {
-        status = judge_and_take_over(log, &recovery, verdict);
-    }
-    window_destroy(&window);
-    if (status == 0 && !log->read_only) {
         remove_temporaries(log);
-    }
-    if (recovery.seen.no_log) {
-        verdict->row = ROW_Y1;
     }
     return status;
 }

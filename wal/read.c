@@ -180,6 +180,10 @@ static int locate(struct reader *reader, uint64_t index, struct segment **out)
         reader->salt = entry->salt;
         reader->index = entry->first_index;
         reader->run_end_index = entry->first_index + entry->record_count;
+        uint64_t superseded_index = table_superseded_from(&log->table, segment);
+        if (superseded_index < reader->run_end_index) {
+            reader->run_end_index = superseded_index;
+        }
         reader->offset = entry->offset;
         reader->run_end_offset = entry->end_offset;
         segment->last_use = ++log->use_clock;
@@ -433,13 +437,8 @@ static void live_part(const struct wal *log, const struct segment *segment, uint
 {
     *from = segment->low > log->start_index ? segment->low : log->start_index;
     *to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
-    for (uint32_t i = 0; i < log->table.count; i++) {
-        const struct segment *later = log->table.list[i];
-        bool live = later->state == SEGMENT_SEALED || later->state == SEGMENT_OPEN;
-        if (live && later->number > segment->number && later->low < *to) {
-            *to = later->low;
-        }
-    }
+    uint64_t superseded_index = table_superseded_from(&log->table, segment);
+    *to = superseded_index < *to ? superseded_index : *to;
     *end_offset = segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
 }
 

@@ -390,12 +390,26 @@ uint32_t table_count(const struct segment_table *table, enum segment_state state
     return count;
 }
 
+static bool is_live(const struct segment *segment)
+{
+    return segment->state == SEGMENT_SEALED || segment->state == SEGMENT_OPEN;
+}
+
+uint64_t table_superseded_from(const struct segment_table *table, const struct segment *segment)
+{
+    uint64_t from = UINT64_MAX;
+    for (uint32_t i = table->count; i-- > 0 && table->list[i]->number > segment->number;) {
+        const struct segment *later = table->list[i];
+        from = is_live(later) && later->low < from ? later->low : from;
+    }
+    return from;
+}
+
 struct segment *table_holding(const struct segment_table *table, uint64_t index)
 {
     for (uint32_t i = table->count; i-- > 0;) {
         struct segment *segment = table->list[i];
-        bool live = segment->state == SEGMENT_SEALED || segment->state == SEGMENT_OPEN;
-        if (live && segment->low <= index) {
+        if (is_live(segment) && segment->low <= index) {
             return segment;
         }
     }

@@ -120,6 +120,8 @@ uint32_t table_count(const struct segment_table *table, enum segment_state state
 /* Memory for where the segment's records lie; empty. WAL_ENOMEM. */
 int segment_take_map(const struct segment_table *table, struct segment *segment, uint32_t block_bytes);
 void segment_give_map(const struct segment_table *table, struct segment *segment);
+/* The lowest index that a live segment after this one holds: what this one has from there on was truncated. UINT64_MAX: none. */
+uint64_t table_superseded_from(const struct segment_table *table, const struct segment *segment);
 /* The newest live segment that holds, or once held, the record of that index: the one with low <= index. NULL: none. */
 struct segment *table_holding(const struct segment_table *table, uint64_t index);
 

@@ -522,8 +522,8 @@ int wal_dispatch(struct wal *log, struct wal_progress *progress)
         (void)taken; /* Empty is as good: the counters are looked at anyway. */
     }
     if (status == 0) {
-        commit_dispatch(log);
-        log->wakes.loop = false; /* The loop is here. */
+        bool more = commit_dispatch(log);
+        log->wakes.loop = more; /* The loop is here: it need not be called, unless something is left to start. */
         status = log->poison != 0 ? WAL_EPOISONED : 0;
     }
     if (progress != NULL) {

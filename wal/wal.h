@@ -360,8 +360,10 @@ WAL_CHECKED int wal_metadata(const struct wal *log, void *buffer, size_t buffer_
  * failure. The first call prepares for event-loop use. */
 WAL_CHECKED int wal_event_fd(struct wal *log);
 
-/* Starts writing what has been accepted if the device is free (else it goes out when the one before completes, from wal_dispatch).
- * Never blocks on the device, calls nothing back. */
+/* The loop: poll the descriptor; wal_dispatch; act on what became durable, wal_append what is new; wal_submit; poll again.
+ *
+ * Starts writing what has been accepted, if the device is free; else it goes out after the write that is under way. Never blocks on the
+ * device, calls nothing back. */
 WAL_CHECKED int wal_submit(struct wal *log);
 
 struct wal_progress {
@@ -369,7 +371,8 @@ struct wal_progress {
     uint64_t durable_index;
 };
 
-/* Takes completions, moves the durable counters, starts the next write. Never blocks. progress may be NULL. WAL_EPOISONED after a failure
+/* Takes completions and moves the durable counters. When that made progress, the next write is left for wal_submit, so that what the loop appends
+ * in answer goes out with it; the descriptor stays readable until then. Never blocks. progress may be NULL. WAL_EPOISONED after a failure
  * (progress is filled then as well). */
 WAL_CHECKED int wal_dispatch(struct wal *log, struct wal_progress *progress);
 

@@ -1,0 +1,160 @@
+# libwal: make, make test, make bench. `make help` tells the rest.
+
+VERSION := 0.1.0
+SOVERSION := 0
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+CFLAGS ?= -O2 -g
+SAN ?=
+SEED ?= 1
+COUNT ?= 200000
+KILLS ?= 1500
+SECONDS ?= 60
+
+# What the code needs, whatever the user's CFLAGS say.
+NEEDED := -std=c11 -I. -fvisibility=hidden -fPIC -pthread -MMD -MP
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
+            -Wvla -Wundef -fno-common $(if $(WERROR),-Werror)
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+LINK := $(SANITIZE) $(LDFLAGS) -pthread
+LIBS := -luring
+
+# Objects of another compiler or sanitizer live elsewhere, so that builds never mix.
+comma := ,
+KIND := $(subst $(comma),-,$(if $(SAN),san-$(SAN),plain))$(if $(filter-out cc gcc,$(CC)),-$(notdir $(CC)))
+OUT := $(if $(filter plain,$(KIND)),build,build/$(KIND))
+COMPILE = $(CC) $(CPPFLAGS) $(CFLAGS) $(NEEDED) $(WARNINGS) $(SANITIZE)
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+LIBRARY := batch commit format io io_file io_posix io_uring latency map memory open prepare read recover report scan \
+           segment stage strategy verdict wal walk window
+LIBRARY_OBJECTS := $(LIBRARY:%=$(OUT)/obj/wal/%.o)
+POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
+ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
+BENCH_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard bench/*.c))
+TOOLS := $(patsubst tools/%.c,$(OUT)/%,$(wildcard tools/*.c))
+
+# tests/: programs are test_*, fuzz_*, and those named here; the rest helps them.
+CRASH := $(wildcard tests/crash_*.c)
+KILL := $(wildcard tests/kill_*.c)
+ZOO := $(wildcard tests/zoo*.c)
+FUZZ := $(wildcard tests/fuzz_*.c)
+TESTS := $(wildcard tests/test_*.c)
+HELPERS := $(filter-out $(CRASH) $(KILL) $(ZOO) $(FUZZ) $(TESTS),$(wildcard tests/*.c))
+HELPER_OBJECTS := $(HELPERS:%.c=$(OUT)/obj/%.o)
+CRASH_HELPERS := $(filter-out tests/crash_wal.c,$(CRASH))
+TEST_PROGRAMS := $(TESTS:tests/%.c=$(OUT)/%)
+FUZZ_NAMES := $(FUZZ:tests/fuzz_%.c=%)
+REPLAYS := $(FUZZ_NAMES:%=$(OUT)/replay_%)
+
+.PHONY: all test check-headers crash kill zoo fuzz bench tidy format install clean help setup setup-test setup-bench
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(TOOLS) $(OUT)/bench_commit
+
+$(OUT)/.setup:
+	@mkdir -p $(OUT)
+	@sh tests/setup.sh build
+	@touch $@
+$(OUT)/.setup-%: $(OUT)/.setup
+	@sh tests/setup.sh $*
+	@touch $@
+
+$(OUT)/obj/%.o: %.c | $(OUT)/.setup
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -c -o $@ $<
+$(OUT)/obj/tests/%.o: tests/%.c | $(OUT)/.setup-test
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -c -o $@ $<
+$(OUT)/points/%.o: %.c | $(OUT)/.setup
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -DWAL_POINTS -c -o $@ $<
+$(OUT)/zoo/%.o: %.c | $(OUT)/.setup-test
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -DWAL_ZOO -c -o $@ $<
+
+$(OUT)/libwal.a: $(LIBRARY_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(OUT)/libwal.so: $(LIBRARY_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libwal.so.$(SOVERSION) -Wl,--no-undefined $(LINK) -o $(OUT)/libwal.so.$(VERSION) $^ $(LIBS)
+	$(Q)ln -sf libwal.so.$(VERSION) $(OUT)/libwal.so.$(SOVERSION) && ln -sf libwal.so.$(SOVERSION) $@
+$(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
+$(TOOLS): $(OUT)/%: $(OUT)/obj/tools/%.o $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+
+# --- tests ---
+$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(HELPER_OBJECTS) $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
+$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/libwal.a $(LINK) $(LIBS)
+$(OUT)/crash_wal: $(CRASH:%.c=$(OUT)/obj/%.o) $(HELPER_OBJECTS) $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+$(OUT)/kill_wal: $(KILL:%.c=$(OUT)/points/%.o) $(POINT_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+$(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(HELPERS:%.c=$(OUT)/zoo/%.o) $(ZOO_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+
+RIGS := $(if $(CRASH),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
+test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(REPLAYS) $(RIGS)
+	@mkdir -p build/tmp
+	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
+
+crash: $(OUT)/crash_wal
+	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)
+kill: $(OUT)/kill_wal
+	$(OUT)/kill_wal --kills $(KILLS) --seed $(SEED)
+zoo: $(OUT)/.setup-test $(OUT)/zoo_wal
+	@$(OUT)/zoo_wal
+fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
+fuzz-%: tests/fuzz_%.c
+	@mkdir -p build/fuzz/$*
+	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(LIBRARY:%=wal/%.c) -pthread $(LIBS)
+	build/fuzz_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 build/fuzz/$* tests/corpus/$*
+
+# The first honest measurement of this log on this disk. DIR= says where.
+bench: $(OUT)/.setup-bench $(OUT)/bench_commit
+	@$(OUT)/bench_commit --quick $(if $(DIR),--dir $(DIR))
+
+tidy: $(OUT)/.setup-tidy
+	python3 tests/tidy.py --self-test
+	python3 tests/tidy.py
+format: $(OUT)/.setup-tidy
+	clang-format -i wal/*.[ch] bench/*.[ch] tests/*.[ch]
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/include/wal $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 wal/wal.h wal/io.h $(DESTDIR)$(PREFIX)/include/wal
+	install -m 644 $(OUT)/libwal.a $(DESTDIR)$(LIBDIR)
+	install -m 755 $(OUT)/libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)
+	ln -sf libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libwal.so.$(SOVERSION)
+	ln -sf libwal.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libwal.so
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' wal/libwal.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/libwal.pc
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make               static and shared library, tools and bench programs, into build/ (V=1 shows commands)'
+	@echo 'make test          all tests; SAN=address,undefined or SAN=thread; ONLY=name for one; COUNT= images, KILLS= kills'
+	@echo 'make bench         what a durable update costs here (DIR= where)'
+	@echo 'make crash kill    the crash explorer, the kill -9 rig alone: COUNT= KILLS= SEED='
+	@echo 'make zoo           every seeded bug, and what catches it'
+	@echo 'make fuzz          libFuzzer on every decoder: SECONDS= each'
+	@echo 'make tidy format   house rules; layout'
+	@echo 'make install       PREFIX= LIBDIR= DESTDIR='
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Runs every test program, a line each; the whole output of one that fails. Called by make test, which sets OUT, COUNT, KILLS, SEED, ONLY.
+# The last line is `N passed, N failed`, and the exit code says the same.
+set -u
+passed=0
+failed=0
+log=build/tmp/test.log
+
+run() { # name, seconds allowed, command...
+    name=$1
+    bound=$2
+    shift 2
+    case "$name" in *"$ONLY"*) ;; *) return ;; esac
+    started=$(date +%s%N)
+    if timeout -k 5 "$bound" "$@" >"$log" 2>&1; then
+        verdict=ok
+        passed=$((passed + 1))
+    else
+        code=$?
+        verdict="FAILED ($([ "$code" -eq 124 ] && echo "over $bound s" || echo "exit $code"))"
+        failed=$((failed + 1))
+    fi
+    ended=$(date +%s%N)
+    tests=$(grep -ac '^\[       OK \]' "$log")
+    printf '%-7s %-18s %6d ms%s\n' "$verdict" "$name" $(((ended - started) / 1000000)) "$([ "$tests" -gt 0 ] && echo "  $tests tests")"
+    grep -a '^skipped: ' "$log"
+    case "$verdict" in FAILED*) cat "$log" ;; ok) grep -a '^result: ' "$log" ;; esac
+}
+
+for program in "$OUT"/test_*; do
+    [ -f "$program" ] && [ -x "$program" ] && run "$(basename "$program")" 240 "$program"
+done
+for program in "$OUT"/replay_*; do
+    [ -f "$program" ] && [ -x "$program" ] || continue
+    kind=$(basename "$program" | sed 's/^replay_//')
+    run "replay_$kind" 120 "$program" "tests/corpus/$kind"
+done
+for script in tests/test_*.py; do
+    [ -f "$script" ] && run "$(basename "$script")" 120 python3 "$script"
+done
+if [ "$OUT" = build ]; then
+    for script in tests/test_*.sh; do
+        [ -f "$script" ] && run "$(basename "$script")" 180 sh "$script"
+    done
+fi
+[ -x "$OUT/crash_wal" ] && run crash_wal 300 "$OUT/crash_wal" --count "$COUNT" --seed "$SEED"
+[ -x "$OUT/kill_wal" ] && run kill_wal 300 "$OUT/kill_wal" --kills "$KILLS" --seed "$SEED"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
