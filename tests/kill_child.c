@@ -235,6 +235,11 @@ static void run_event_loop(struct session *session, uint64_t *random, uint64_t e
             fail_call(session->log, "wal_submit", result);
         poll(&event, 1, 1);
         take_progress(session);
+        if (draw(random, 100) == 0) { /* Quiet for a moment: the helper thread writes its mark. */
+            pthread_mutex_lock(&session->accepting);
+            sleep_us(6000);
+            pthread_mutex_unlock(&session->accepting);
+        }
         if (maintain && (result = wal_maintain(session->log, 0, NULL)) != 0)
             fail_call(session->log, "wal_maintain", result);
     }

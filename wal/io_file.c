@@ -2,17 +2,14 @@
  *
  * The happy path: one descriptor for the directory, everything else relative to it; files opened for direct I/O where
  * the file system has it; execute() is pread, pwrite, pwritev2 with RWF_DSYNC, or pwrite and then fdatasync, in the
- * calling thread.
+ * calling thread. Direct I/O is decided once, so that the capabilities are constant and any thread may look at them.
  *
  * What can fail: any call; its errno is the result. A sync that failed is not repeated: the kernel has forgotten the
  * error, and perhaps the data, by then. Only EINTR is, which says that it did not come to an end. An allocate() that
  * fails leaves no more room taken than before; a rename() that fails leaves the old name.
  *
- * Why no RWF_DSYNC on FUSE: an asynchronous direct write there went without the flush (seen on a FUSE file system with
- * a volatile cache), and the daemon never learns of the flag. An explicit fdatasync is a request of its own.
- *
- * Why direct I/O is decided when the disk is opened: the capabilities are then constant, and any thread may look at
- * them.
+ * Why no RWF_DSYNC on FUSE: an asynchronous direct write there went without the flush (seen on one with a volatile
+ * cache), and its daemon never learns of the flag. An explicit fdatasync is a request of its own.
  *
  * Invariants: no descriptor outlives an exec (O_CLOEXEC); no symbolic link is followed inside the directory; no name
  * leaves it; a rename never replaces a name; only regular files are opened.
@@ -408,9 +405,7 @@ int io_file_forget_cache(struct wal_io *io, int file)
     return -posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-/* --- execute
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* --- execute --------------------------------------------------------------------------------- */
 
 enum wal_io_method io_file_method(struct io_file *disk, enum wal_io_method wanted)
 {

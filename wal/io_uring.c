@@ -1,32 +1,32 @@
 /* io_uring.c - the same disk, with a ring for submit and poll.
  *
- * The happy path: submit() fills an entry and hands it to the kernel; poll() takes completions and runs done(). A
- * durable write is
+ * The happy path: submit() fills an entry and hands it to the kernel; poll() takes completions and runs done().
+ * A durable write is
  *   - one write with RWF_DSYNC (METHOD_DSYNC, and the default), or
  *   - a write linked to an fdatasync, handed over in one call (METHOD_LINKED), or
  *   - a write, and when poll() has seen it complete, an fdatasync (METHOD_FDATASYNC).
  *
  * What can fail, and what is left:
- *   - A short or interrupted transfer: poll() issues the rest in the same way. In a linked pair the kernel has then
- * cancelled the sync, and the rest goes out with a linked sync of its own.
- *   - The thread that submitted an entry ends before the kernel has carried it out: it comes back with -ECANCELED, or
- * with -EFAULT where the kernel needed the thread for the next step (io_req_task_submit in its io_uring/io_uring.c).
- * Nothing was done; poll() issues it again. A buffer that is really bad says -EFAULT each time, and keeps it after a
- * few.
- *   - The kernel takes no entry (no memory): a few tries, then the entries are made into empty ones, which the kernel
- * may take whenever it likes, and the operation is refused by submit(), or, for a rest, ends with the error.
- *   - The kernel takes the write of a pair and not the sync: the sync must not go later, it would no longer be ordered.
- * It is withdrawn in the same way, and issued from poll() when the write is complete.
+ *   - A transfer is short or interrupted. poll() issues the rest in the same way; in a linked pair the kernel has
+ *     then cancelled the sync, and the rest goes out with a linked sync of its own.
+ *   - The thread that submitted an entry ends before the kernel has carried it out. The entry comes back with
+ *     -ECANCELED, or with -EFAULT where the kernel wanted the thread for the next step (io_req_task_submit in its
+ *     io_uring.c). Nothing was done; poll() issues it again. A buffer that is really bad says -EFAULT each time, and
+ *     after a few that is the result.
+ *   - The kernel takes no entry (no memory). After a few tries the entries are made into empty ones, which it may
+ *     take whenever it likes; submit() refuses the operation, and a rest that poll() issued ends it with the error.
+ *   - The kernel takes the write of a pair and not the sync. Taken later, the sync would no longer be ordered behind
+ *     the write. So it is made empty, and poll() issues another when the write is complete.
  *   - The kernel does not know RWF_DSYNC for this file: fdatasync instead, from then on.
  *   - A sync fails: the operation has failed. It is not repeated.
  *
  * Invariants:
- *   - A durable write ends with 0 only when all of it was written, and each piece carried RWF_DSYNC or a sync that
- * started after the last piece was complete came back with 0.
+ *   - A durable write ends with 0 only when all of it was written, and each piece carried RWF_DSYNC, or a sync that
+ *     started after the last piece was complete came back with 0.
  *   - While an entry of an operation is out, operation and buffer are the kernel's: the OUT bits of private_state.
  *   - At most two entries for each of at most OPS_MAX operations are out: neither queue can overflow.
  *   - The submission queue and private_state belong to the lock, because poll() issues rests while another thread
- * submits. The completion queue belongs to the poller. done() runs without the lock, so it may submit.
+ *     submits. The completion queue belongs to the poller. done() runs without the lock, so it may submit.
  *
  * Why no polling modes: a spinning thread holds the CPU that the kernel's completion worker wants; all of them were
  * slower by factors. Why no deferred task work: completions would wait for the submitting thread, which may be
@@ -280,8 +280,7 @@ static bool take_completion(struct ring_disk *disk, struct wal_io_op *op, unsign
     return is_complete(op);
 }
 
-/* Everything that the kernel has put into the completion queue; the operations that are complete by it, in that order.
- */
+/* Takes all that is in the completion queue. Returns the operations that are complete by it, in that order. */
 static struct wal_io_op *take_completions(struct ring_disk *disk, unsigned *entries_out)
 {
     struct io_uring_cqe *entries[COMPLETION_ENTRIES];

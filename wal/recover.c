@@ -700,7 +700,8 @@ int recover_judge(struct recovery *recovery, struct wal_verdict *verdict)
             status = walk_down(recovery);
         }
         bool broken = recovery->seen.segment_missing || recovery->seen.does_not_join;
-        if (status == 0 && !broken && verdict_kind(verdict_row(&recovery->seen)) == WAL_VERDICT_CORRUPT) {
+        bool cut_wanted = recovery->for_writing && (recovery->options->flags & WAL_ACCEPT_CORRUPT) != 0;
+        if (status == 0 && !broken && !cut_wanted && verdict_kind(verdict_row(&recovery->seen)) == WAL_VERDICT_CORRUPT) {
             status = read_beyond(recovery);
         }
         if (status == 0 && broken) {

@@ -196,15 +196,17 @@ struct wal_options {
 
 #define WAL_METADATA_BYTES_MAX 256u
 #ifdef __cplusplus
-#define WAL_OPTIONS_INIT    \
-    wal_options             \
-    {                       \
-        sizeof(wal_options) \
-    }
+static inline wal_options wal_options_init()
+{
+    wal_options options = wal_options();
+    options.options_bytes = sizeof(options);
+    return options;
+}
+#define WAL_OPTIONS_INIT wal_options_init()
 #else
-#define WAL_OPTIONS_INIT                            \
-    {                                               \
-        .options_bytes = sizeof(struct wal_options) \
+#define WAL_OPTIONS_INIT                                                                                               \
+    {                                                                                                                  \
+        .options_bytes = sizeof(struct wal_options)                                                                    \
     }
 #endif
 

@@ -1,0 +1,752 @@
+/* fault_io.c - a real disk with faults in front of it.
+ *
+ * The happy path: every operation is counted, no rule concerns it, and the disk behind carries it out. When a rule
+ * does, its error is the answer: from execute() at once, for a submitted operation from the next poll().
+ *
+ * What can fail: only what a rule says, and what the real disk does. The helpers for directories and files assert.
+ *
+ * Invariants: exactly one result for each operation; a failed operation has not touched the disk unless its rule says
+ * so.
+ *
+ * May include: fault_io.h. */
+
+#define _GNU_SOURCE
+#include "tests/fault_io.h"
+
+#include "wal/check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RULES_MAX = 8, FLIPS_MAX = 8, FILES_MAX = 4096 };
+
+struct fault_io {
+    struct wal_io io; /* First: the log sees this. */
+    struct wal_io *disk;
+    pthread_mutex_t lock; /* Guards all below. */
+    pthread_cond_t gate;
+    bool shut;
+    struct fault_rule rules[RULES_MAX];
+    size_t rule_count;
+    struct fault_flip flips[FLIPS_MAX];
+    size_t flip_count;
+    uint64_t counts[FAULT_KINDS];
+    uint64_t hits;
+    uint64_t segment_of_file[FILES_MAX];
+    struct wal_io_op *failed; /* Submitted, to be completed by poll. */
+    int failed_fd;            /* Readable while there are such. */
+    int both_fd;              /* Readable when that or the disk's is. -1: not made. */
+};
+
+static struct fault_io *of(struct wal_io *io)
+{
+    return (struct fault_io *)io;
+}
+
+static void take(struct fault_io *fault)
+{
+    CHECK(pthread_mutex_lock(&fault->lock) == 0);
+}
+
+static void give(struct fault_io *fault)
+{
+    CHECK(pthread_mutex_unlock(&fault->lock) == 0);
+}
+
+/* --- rules -----------------------------------------------------------------------------------------------------------
+ */
+
+/* Counts one operation; the negative errno that it must fail with, or 0. */
+static int concerned(struct fault_io *fault, uint32_t kind, bool *carried_out)
+{
+    int error = 0;
+    *carried_out = false;
+    take(fault);
+    fault->counts[__builtin_ctz(kind)]++;
+    for (size_t i = 0; i < fault->rule_count; i++) {
+        struct fault_rule *rule = &fault->rules[i];
+        if ((rule->kinds & kind) == 0 || rule->nth == 0) {
+            continue;
+        }
+        if (rule->nth > 1) {
+            rule->nth--;
+            continue;
+        }
+        rule->nth = rule->forever ? 1 : 0;
+        if (error == 0) {
+            error = -rule->error;
+            *carried_out = rule->carried_out;
+            fault->hits++;
+        }
+    }
+    give(fault);
+    return error;
+}
+
+static int refused(struct wal_io *io, uint32_t kind)
+{
+    bool carried_out;
+    return concerned(of(io), kind, &carried_out);
+}
+
+static uint32_t kind_of(const struct wal_io_op *op)
+{
+    switch (op->kind) {
+    case WAL_IO_READ:
+        return FAULT_READ;
+    case WAL_IO_WRITE:
+        return FAULT_WRITE;
+    case WAL_IO_WRITE_DURABLE:
+        return FAULT_WRITE_DURABLE;
+    case WAL_IO_SYNC:
+        break;
+    }
+    return FAULT_SYNC;
+}
+
+static void flip_bytes(struct fault_io *fault, struct wal_io_op *op)
+{
+    take(fault);
+    for (size_t i = 0; i < fault->flip_count; i++) {
+        struct fault_flip *flip = &fault->flips[i];
+        if (flip->mask == 0 || fault->segment_of_file[op->file] != flip->segment || flip->offset < op->offset ||
+            flip->offset >= op->offset + op->moved_bytes) {
+            continue;
+        }
+        ((uint8_t *)op->buffer)[flip->offset - op->offset] ^= flip->mask;
+        fault->hits++;
+        if (flip->once) {
+            flip->mask = 0;
+        }
+    }
+    give(fault);
+}
+
+/* --- control plane ---------------------------------------------------------------------------------------------------
+ */
+
+static int fault_open(struct wal_io *io, const char *name, unsigned flags, int *file_out)
+{
+    int error = refused(io, FAULT_OPEN);
+    if (error == 0) {
+        error = of(io)->disk->ops->open(of(io)->disk, name, flags, file_out);
+    }
+    if (error == 0) {
+        CHECK(*file_out >= 0 && *file_out < FILES_MAX);
+        take(of(io));
+        of(io)->segment_of_file[*file_out] = format_segment_of_name(name);
+        give(of(io));
+    }
+    return error;
+}
+
+/* Closes in any case, as close(2) does. */
+static int fault_close(struct wal_io *io, int file)
+{
+    int error = refused(io, FAULT_CLOSE);
+    int real = of(io)->disk->ops->close(of(io)->disk, file);
+    return error != 0 ? error : real;
+}
+
+static int fault_file_bytes(struct wal_io *io, int file, uint64_t *bytes_out)
+{
+    int error = refused(io, FAULT_FILE_BYTES);
+    return error != 0 ? error : of(io)->disk->ops->file_bytes(of(io)->disk, file, bytes_out);
+}
+
+static int fault_allocate(struct wal_io *io, int file, uint64_t bytes)
+{
+    int error = refused(io, FAULT_ALLOCATE);
+    return error != 0 ? error : of(io)->disk->ops->allocate(of(io)->disk, file, bytes);
+}
+
+static int fault_rename(struct wal_io *io, const char *from, const char *to)
+{
+    int error = refused(io, FAULT_RENAME);
+    if (error == 0) {
+        error = of(io)->disk->ops->rename(of(io)->disk, from, to);
+    }
+    return error;
+}
+
+static int fault_unlink(struct wal_io *io, const char *name)
+{
+    int error = refused(io, FAULT_UNLINK);
+    return error != 0 ? error : of(io)->disk->ops->unlink(of(io)->disk, name);
+}
+
+static int fault_list(struct wal_io *io, int (*each)(void *context, const char *name), void *context)
+{
+    int error = refused(io, FAULT_LIST);
+    return error != 0 ? error : of(io)->disk->ops->list(of(io)->disk, each, context);
+}
+
+static int fault_sync_directory(struct wal_io *io)
+{
+    int error = refused(io, FAULT_SYNC_DIRECTORY);
+    return error != 0 ? error : of(io)->disk->ops->sync_directory(of(io)->disk);
+}
+
+static int fault_sync_parent(struct wal_io *io)
+{
+    int error = refused(io, FAULT_SYNC_PARENT);
+    return error != 0 ? error : of(io)->disk->ops->sync_parent(of(io)->disk);
+}
+
+static int fault_lock_directory(struct wal_io *io)
+{
+    int error = refused(io, FAULT_LOCK_DIRECTORY);
+    return error != 0 ? error : of(io)->disk->ops->lock_directory(of(io)->disk);
+}
+
+static int fault_lock_file(struct wal_io *io, int file)
+{
+    int error = refused(io, FAULT_LOCK_FILE);
+    return error != 0 ? error : of(io)->disk->ops->lock_file(of(io)->disk, file);
+}
+
+static int fault_forget_cache(struct wal_io *io, int file)
+{
+    int error = refused(io, FAULT_FORGET_CACHE);
+    return error != 0 ? error : of(io)->disk->ops->forget_cache(of(io)->disk, file);
+}
+
+/* --- data plane ------------------------------------------------------------------------------------------------------
+ */
+
+static int fault_execute(struct wal_io *io, struct wal_io_op *op)
+{
+    struct fault_io *fault = of(io);
+    uint32_t kind = kind_of(op);
+    bool carried_out;
+    int error = concerned(fault, kind, &carried_out);
+    if (kind != FAULT_READ) {
+        take(fault);
+        while (fault->shut) {
+            CHECK(pthread_cond_wait(&fault->gate, &fault->lock) == 0);
+        }
+        give(fault);
+    }
+    if (error == 0 || carried_out) {
+        int real = fault->disk->ops->execute(fault->disk, op);
+        if (real == 0 && kind == FAULT_READ) {
+            flip_bytes(fault, op);
+        }
+    }
+    if (error != 0) {
+        op->result = error;
+        op->moved_bytes = 0;
+    }
+    return op->result;
+}
+
+static int fault_submit(struct wal_io *io, struct wal_io_op *op)
+{
+    struct fault_io *fault = of(io);
+    bool carried_out;
+    int error = concerned(fault, kind_of(op), &carried_out);
+    if (error == 0) {
+        return fault->disk->ops->submit(fault->disk, op);
+    }
+    if (carried_out) {
+        (void)fault->disk->ops->execute(fault->disk, op);
+    }
+    op->result = error;
+    op->moved_bytes = 0;
+    take(fault);
+    op->next = fault->failed;
+    fault->failed = op;
+    give(fault);
+    uint64_t one = 1;
+    CHECK(write(fault->failed_fd, &one, sizeof(one)) == sizeof(one));
+    return 0;
+}
+
+static unsigned complete_failed(struct fault_io *fault)
+{
+    take(fault);
+    struct wal_io_op *op = fault->failed;
+    fault->failed = NULL;
+    if (op != NULL) {
+        uint64_t told;
+        CHECK(read(fault->failed_fd, &told, sizeof(told)) == sizeof(told));
+    }
+    give(fault);
+    unsigned completed = 0;
+    while (op != NULL) {
+        struct wal_io_op *next = op->next;
+        op->done(op);
+        completed++;
+        op = next;
+    }
+    return completed;
+}
+
+static int fault_poll(struct wal_io *io, unsigned done_min)
+{
+    struct fault_io *fault = of(io);
+    unsigned completed = complete_failed(fault);
+    do {
+        int more = fault->disk->ops->poll(fault->disk, completed < done_min ? 1 : 0);
+        if (more < 0) {
+            return completed != 0 ? (int)completed : more;
+        }
+        completed += (unsigned)more + complete_failed(fault);
+    } while (completed < done_min);
+    return (int)completed;
+}
+
+static int fault_event_fd(struct wal_io *io)
+{
+    return of(io)->both_fd;
+}
+
+static void fault_destroy(struct wal_io *io)
+{
+    (void)io; /* fault_io_free does it: the disk is the test's, not the log's. */
+}
+
+static const struct wal_io_ops fault_ops = {
+    .open = fault_open,
+    .close = fault_close,
+    .file_bytes = fault_file_bytes,
+    .allocate = fault_allocate,
+    .rename = fault_rename,
+    .unlink = fault_unlink,
+    .list = fault_list,
+    .sync_directory = fault_sync_directory,
+    .sync_parent = fault_sync_parent,
+    .lock_directory = fault_lock_directory,
+    .lock_file = fault_lock_file,
+    .forget_cache = fault_forget_cache,
+    .execute = fault_execute,
+    .submit = fault_submit,
+    .poll = fault_poll,
+    .event_fd = fault_event_fd,
+    .destroy = fault_destroy,
+};
+
+/* --- making and steering ---------------------------------------------------------------------------------------------
+ */
+
+static void watch(struct fault_io *fault, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    CHECK(epoll_ctl(fault->both_fd, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+struct fault_io *fault_io_make(const char *directory, enum wal_backend backend)
+{
+    struct wal_io *disk = NULL;
+    int error = backend == WAL_BACKEND_URING ? wal_io_uring(directory, WAL_IO_DIRECTORY_CREATE, &disk)
+                                             : wal_io_posix(directory, WAL_IO_DIRECTORY_CREATE, &disk);
+    if (error != 0) {
+        return NULL;
+    }
+    struct fault_io *fault = calloc(1, sizeof(*fault));
+    CHECK(fault != NULL);
+    fault->disk = disk;
+    fault->io.ops = &fault_ops;
+    fault->io.caps = disk->caps;
+    fault->failed_fd = eventfd(0, EFD_CLOEXEC);
+    fault->both_fd = -1;
+    CHECK(fault->failed_fd >= 0);
+    CHECK(pthread_mutex_init(&fault->lock, NULL) == 0 && pthread_cond_init(&fault->gate, NULL) == 0);
+    if (disk->caps.asynchronous && disk->ops->event_fd(disk) >= 0) {
+        fault->both_fd = epoll_create1(EPOLL_CLOEXEC);
+        CHECK(fault->both_fd >= 0);
+        watch(fault, disk->ops->event_fd(disk));
+        watch(fault, fault->failed_fd);
+    }
+    return fault;
+}
+
+void fault_io_free(struct fault_io *fault)
+{
+    fault->disk->ops->destroy(fault->disk);
+    (void)close(fault->failed_fd);
+    if (fault->both_fd >= 0) {
+        (void)close(fault->both_fd);
+    }
+    (void)pthread_cond_destroy(&fault->gate);
+    (void)pthread_mutex_destroy(&fault->lock);
+    free(fault);
+}
+
+struct wal_io *fault_io_disk(struct fault_io *fault)
+{
+    return &fault->io;
+}
+
+void fault_io_arm(struct fault_io *fault, struct fault_rule rule)
+{
+    take(fault);
+    CHECK(fault->rule_count < RULES_MAX && rule.error > 0 && rule.nth > 0);
+    fault->rules[fault->rule_count++] = rule;
+    give(fault);
+}
+
+void fault_io_flip(struct fault_io *fault, struct fault_flip flip)
+{
+    take(fault);
+    CHECK(fault->flip_count < FLIPS_MAX);
+    fault->flips[fault->flip_count++] = flip;
+    give(fault);
+}
+
+void fault_io_clear(struct fault_io *fault)
+{
+    take(fault);
+    fault->rule_count = 0;
+    fault->flip_count = 0;
+    give(fault);
+}
+
+uint64_t fault_io_count(struct fault_io *fault, uint32_t kinds)
+{
+    uint64_t sum = 0;
+    take(fault);
+    for (uint32_t i = 0; i < FAULT_KINDS; i++) {
+        if ((kinds & (1u << i)) != 0) {
+            sum += fault->counts[i];
+        }
+    }
+    give(fault);
+    return sum;
+}
+
+uint64_t fault_io_hits(struct fault_io *fault)
+{
+    take(fault);
+    uint64_t hits = fault->hits;
+    give(fault);
+    return hits;
+}
+
+void fault_io_gate(struct fault_io *fault, bool shut)
+{
+    take(fault);
+    fault->shut = shut;
+    CHECK(pthread_cond_broadcast(&fault->gate) == 0);
+    give(fault);
+}
+
+/* --- directories -----------------------------------------------------------------------------------------------------
+ */
+
+void scratch_make(char path[SCRATCH_PATH_BYTES])
+{
+    const char *place = access("build/tmp", W_OK) == 0 ? "build/tmp" : getenv("TMPDIR");
+    CHECK(snprintf(path, SCRATCH_PATH_BYTES, "%s/wal-test-XXXXXX", place != NULL ? place : "/tmp") <
+          SCRATCH_PATH_BYTES);
+    CHECK(mkdtemp(path) != NULL);
+}
+
+static void join(char path[SCRATCH_PATH_BYTES], const char *directory, const char *name)
+{
+    CHECK(snprintf(path, SCRATCH_PATH_BYTES, "%s/%s", directory, name) < SCRATCH_PATH_BYTES);
+}
+
+/* The names of a directory in order, without "." and "..". */
+static int listed(const char *path, struct dirent ***entries)
+{
+    int count = scandir(path, entries, NULL, alphasort);
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        const char *name = (*entries)[i]->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+            free((*entries)[i]);
+        } else {
+            (*entries)[kept++] = (*entries)[i];
+        }
+    }
+    return count < 0 ? -1 : kept;
+}
+
+static void forget(struct dirent **entries, int count)
+{
+    for (int i = 0; i < count; i++) {
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static void remove_level(const char *path, int levels)
+{
+    struct dirent **entries = NULL;
+    int count = levels > 0 ? listed(path, &entries) : -1;
+    for (int i = 0; i < count; i++) {
+        char inner[SCRATCH_PATH_BYTES];
+        join(inner, path, entries[i]->d_name);
+        if (unlink(inner) != 0) {
+            remove_level(inner, levels - 1);
+        }
+    }
+    if (count >= 0) {
+        forget(entries, count);
+    }
+    (void)rmdir(path);
+}
+
+void scratch_remove(const char *path)
+{
+    remove_level(path, 3);
+}
+
+static uint8_t *whole_file(const char *path, size_t *bytes_out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    struct stat status;
+    CHECK(fstat(fd, &status) == 0);
+    size_t bytes = (size_t)status.st_size;
+    uint8_t *content = malloc(bytes + 1);
+    CHECK(content != NULL);
+    for (size_t done = 0; done < bytes;) {
+        ssize_t got = read(fd, content + done, bytes - done);
+        CHECK(got > 0);
+        done += (size_t)got;
+    }
+    (void)close(fd);
+    *bytes_out = bytes;
+    return content;
+}
+
+void scratch_copy(const char *from, const char *to)
+{
+    CHECK(mkdir(to, 0777) == 0 || errno == EEXIST);
+    struct dirent **entries = NULL;
+    int count = listed(from, &entries);
+    CHECK(count >= 0);
+    for (int i = 0; i < count; i++) {
+        char source[SCRATCH_PATH_BYTES];
+        char target[SCRATCH_PATH_BYTES];
+        join(source, from, entries[i]->d_name);
+        join(target, to, entries[i]->d_name);
+        struct stat status;
+        if (lstat(source, &status) != 0 || !S_ISREG(status.st_mode)) {
+            continue;
+        }
+        size_t bytes;
+        uint8_t *content = whole_file(source, &bytes);
+        int fd = open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        CHECK(fd >= 0);
+        for (size_t done = 0; done < bytes;) {
+            ssize_t put = write(fd, content + done, bytes - done);
+            CHECK(put > 0);
+            done += (size_t)put;
+        }
+        (void)close(fd);
+        free(content);
+    }
+    forget(entries, count);
+}
+
+static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t count)
+{
+    const uint8_t *at = bytes;
+    for (size_t i = 0; i < count; i++) {
+        digest = (digest ^ at[i]) * 0x100000001b3u;
+    }
+    return digest;
+}
+
+uint64_t scratch_digest(const char *path)
+{
+    uint64_t digest = 0xcbf29ce484222325u;
+    struct dirent **entries = NULL;
+    int count = listed(path, &entries);
+    CHECK(count >= 0);
+    for (int i = 0; i < count; i++) {
+        char inner[SCRATCH_PATH_BYTES];
+        join(inner, path, entries[i]->d_name);
+        digest = digest_bytes(digest, entries[i]->d_name, strlen(entries[i]->d_name) + 1);
+        struct stat status;
+        if (lstat(inner, &status) == 0 && S_ISREG(status.st_mode)) {
+            size_t bytes;
+            uint8_t *content = whole_file(inner, &bytes);
+            digest = digest_bytes(digest, &bytes, sizeof(bytes));
+            digest = digest_bytes(digest, content, bytes);
+            free(content);
+        }
+    }
+    forget(entries, count);
+    return digest;
+}
+
+/* --- segments --------------------------------------------------------------------------------------------------------
+ */
+
+void scratch_path(const char *directory, uint64_t segment, char path[SCRATCH_PATH_BYTES])
+{
+    char name[FORMAT_NAME_BYTES];
+    format_segment_name(segment, name);
+    join(path, directory, name);
+}
+
+void scratch_read(const char *directory, uint64_t segment, uint64_t offset, void *to, size_t bytes)
+{
+    char path[SCRATCH_PATH_BYTES];
+    scratch_path(directory, segment, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK(pread(fd, to, bytes, (off_t)offset) == (ssize_t)bytes);
+    (void)close(fd);
+}
+
+void scratch_write(const char *directory, uint64_t segment, uint64_t offset, const void *from, size_t bytes)
+{
+    char path[SCRATCH_PATH_BYTES];
+    scratch_path(directory, segment, path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK(pwrite(fd, from, bytes, (off_t)offset) == (ssize_t)bytes);
+    (void)close(fd);
+}
+
+void scratch_flip(const char *directory, uint64_t segment, uint64_t offset, uint8_t mask)
+{
+    uint8_t byte;
+    scratch_read(directory, segment, offset, &byte, 1);
+    byte ^= mask;
+    scratch_write(directory, segment, offset, &byte, 1);
+}
+
+void scratch_zero(const char *directory, uint64_t segment, uint64_t offset, size_t bytes)
+{
+    uint8_t *zeros = calloc(1, bytes);
+    CHECK(zeros != NULL);
+    scratch_write(directory, segment, offset, zeros, bytes);
+    free(zeros);
+}
+
+size_t scratch_batches(const char *directory, uint64_t segment, struct found_batch *found, size_t most)
+{
+    char path[SCRATCH_PATH_BYTES];
+    scratch_path(directory, segment, path);
+    size_t bytes;
+    uint8_t *content = whole_file(path, &bytes);
+    struct format_identity identity;
+    size_t count = 0;
+    if (bytes >= FORMAT_SECTOR_BYTES && format_identity_decode(content, &identity) == FORMAT_OK) {
+        uint32_t block_bytes = 1u << identity.block_shift;
+        uint64_t offset = block_bytes;
+        struct format_head head;
+        while (offset + FORMAT_SECTOR_BYTES <= bytes && count < most &&
+               format_head_decode(content + offset, FORMAT_SECTOR_BYTES, &head) == FORMAT_OK &&
+               format_head_is_self_valid(&head, segment, offset / block_bytes)) {
+            uint64_t padded_bytes = format_batch_padded_bytes(&head, block_bytes);
+            found[count++] = (struct found_batch){.offset = offset, .padded_bytes = padded_bytes, .head = head};
+            offset += padded_bytes;
+        }
+    }
+    free(content);
+    return count;
+}
+
+uint64_t scratch_newest(const char *directory)
+{
+    struct dirent **entries = NULL;
+    int count = listed(directory, &entries);
+    uint64_t newest = 0;
+    for (int i = 0; i < count; i++) {
+        uint64_t segment = format_segment_of_name(entries[i]->d_name);
+        struct found_batch found;
+        if (segment > newest && scratch_batches(directory, segment, &found, 1) == 1) {
+            newest = segment;
+        }
+    }
+    if (count >= 0) {
+        forget(entries, count);
+    }
+    return newest;
+}
+
+/* --- samples ---------------------------------------------------------------------------------------------------------
+ */
+
+enum { SAMPLES_MAX = 64 };
+
+struct wal_record sample_record(uint64_t tag, uint8_t buffer[SAMPLE_BYTES_MAX])
+{
+    uint32_t size = (uint32_t)((tag * 2654435761u >> 7) % (SAMPLE_BYTES_MAX + 1));
+    uint64_t state = tag * 0x9e3779b97f4a7c15u + 1;
+    for (uint32_t i = 0; i < size; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        buffer[i] = (uint8_t)(state >> 56);
+    }
+    return (struct wal_record){.data = buffer, .size = size, .type = (uint16_t)(1 + tag % 7), .tag = tag};
+}
+
+bool sample_is_right(const struct wal_record *record)
+{
+    uint8_t buffer[SAMPLE_BYTES_MAX];
+    struct wal_record wanted = sample_record(record->tag, buffer);
+    return record->size == wanted.size && record->type == wanted.type &&
+           (record->size == 0 || memcmp(record->data, buffer, record->size) == 0);
+}
+
+int sample_append(struct wal *log, uint32_t count, struct wal_receipt *receipt)
+{
+    CHECK(count <= SAMPLES_MAX);
+    uint8_t buffers[SAMPLES_MAX][SAMPLE_BYTES_MAX];
+    struct wal_record records[SAMPLES_MAX];
+    uint64_t next = wal_last_index(log) + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        records[i] = sample_record(next + i, buffers[i]);
+    }
+    struct wal_append append = {.records = records, .record_count = count, .first_index = next};
+    return wal_append(log, &append, receipt);
+}
+
+int sample_commit(struct wal *log, uint32_t count)
+{
+    struct wal_receipt receipt;
+    int result = sample_append(log, count, &receipt);
+    return result != 0 ? result : wal_wait(log, receipt.ticket);
+}
+
+static bool is_sample(int result, const struct wal_record *record, uint64_t index, const char *how)
+{
+    if (result == 0 && record->index == index && record->tag == index && sample_is_right(record)) {
+        return true;
+    }
+    (void)fprintf(stderr, "%s of record %llu: result %d (%s), index %llu, tag %llu\n", how, (unsigned long long)index,
+                  result, wal_strerror(result), (unsigned long long)record->index, (unsigned long long)record->tag);
+    return false;
+}
+
+bool sample_range_is_right(struct wal *log, uint64_t first, uint64_t last)
+{
+    struct wal_cursor *cursor = NULL;
+    if (wal_first_index(log) != first || wal_durable_index(log) != last || wal_cursor_open(log, first, &cursor) != 0) {
+        (void)fprintf(stderr, "the log is %llu..%llu, not %llu..%llu\n", (unsigned long long)wal_first_index(log),
+                      (unsigned long long)wal_durable_index(log), (unsigned long long)first, (unsigned long long)last);
+        return false;
+    }
+    bool right = true;
+    for (uint64_t index = first; index <= last && right; index++) {
+        uint8_t buffer[SAMPLE_BYTES_MAX];
+        struct wal_record record = {0};
+        right = is_sample(wal_read(log, index, buffer, sizeof(buffer), &record), &record, index, "read");
+        record = (struct wal_record){0};
+        right = right && is_sample(wal_cursor_next(cursor, &record), &record, index, "cursor");
+    }
+    struct wal_record record = {0};
+    if (right && wal_cursor_next(cursor, &record) != WAL_EBEYOND) {
+        (void)fprintf(stderr, "the cursor goes on behind the end\n");
+        right = false;
+    }
+    wal_cursor_close(cursor);
+    return right;
+}
