@@ -77,8 +77,12 @@ $(OUT)/zoo/%.o: %.c | $(OUT)/.setup-test
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -DWAL_ZOO -c -o $@ $<
 
+# For programs: one object in which only the public names are left. For our tests: everything.
 $(OUT)/libwal.a: $(LIBRARY_OBJECTS)
 	$(call say,AR,$@)
+	$(Q)ld -r -o $(OUT)/obj/libwal.o $^ && objcopy --localize-hidden $(OUT)/obj/libwal.o
+	$(Q)rm -f $@ && ar rcs $@ $(OUT)/obj/libwal.o
+$(OUT)/libwal-tests.a: $(LIBRARY_OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(OUT)/libwal.so: $(LIBRARY_OBJECTS)
 	$(call say,LINK,$@)
@@ -92,13 +96,13 @@ $(TOOLS): $(OUT)/%: $(OUT)/obj/tools/%.o $(OUT)/libwal.a
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 # --- tests ---
-$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(HELPER_OBJECTS) $(OUT)/libwal.a
+$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
-$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/libwal.a
+$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
-	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/libwal.a $(LINK) $(LIBS)
-$(OUT)/crash_wal: $(CRASH:%.c=$(OUT)/obj/%.o) $(HELPER_OBJECTS) $(OUT)/libwal.a
+	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/libwal-tests.a $(LINK) $(LIBS)
+$(OUT)/crash_wal: $(CRASH:%.c=$(OUT)/obj/%.o) $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 $(OUT)/kill_wal: $(KILL:%.c=$(OUT)/points/%.o) $(POINT_OBJECTS)

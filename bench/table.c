@@ -170,7 +170,7 @@ static void print_floor(FILE *out, const struct floor_line *line, const struct b
     const char *unit = cpu ? "ns" : bytes ? "GB/s" : "ms";
     char bound[128], measured[CELL_BYTES];
     bool reached = spread.count > 0 && (line->at_most ? spread.median <= line->bound : spread.median >= line->bound);
-    const char *row[] = {line->words, bound, measured, reached ? "yes" : "NO"};
+    const char *row[] = {line->words, bound, measured, spread.count == 0 ? "-" : reached ? "yes" : "NO"};
     snprintf(bound, sizeof(bound), "%s %g %s%s", line->at_most ? "at most" : "at least", line->bound * scale,
              reference != NULL ? "x " : unit, reference != NULL ? reference->name : "");
     cell(spread, scale, measured);

@@ -18,13 +18,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,10 +39,9 @@ struct fault_io {
     size_t flip_count;
     uint64_t counts[FAULT_KINDS];
     uint64_t hits;
+    uint32_t last_kind;
     uint64_t segment_of_file[FILES_MAX];
     struct wal_io_op *failed; /* Submitted, to be completed by poll. */
-    int failed_fd;            /* Readable while there are such. */
-    int both_fd;              /* Readable when that or the disk's is. -1: not made. */
 };
 
 static struct fault_io *of(struct wal_io *io)
@@ -87,6 +83,7 @@ static int concerned(struct fault_io *fault, uint32_t kind, bool *carried_out)
             error = -rule->error;
             *carried_out = rule->carried_out;
             fault->hits++;
+            fault->last_kind = kind;
         }
     }
     give(fault);
@@ -267,8 +264,8 @@ static int fault_submit(struct wal_io *io, struct wal_io_op *op)
     op->next = fault->failed;
     fault->failed = op;
     give(fault);
-    uint64_t one = 1;
-    CHECK(write(fault->failed_fd, &one, sizeof(one)) == sizeof(one));
+    uint64_t one = 1; /* The disk's descriptor is an eventfd, which its poll() empties. */
+    CHECK(write(fault->disk->ops->event_fd(fault->disk), &one, sizeof(one)) == sizeof(one));
     return 0;
 }
 
@@ -277,10 +274,6 @@ static unsigned complete_failed(struct fault_io *fault)
     take(fault);
     struct wal_io_op *op = fault->failed;
     fault->failed = NULL;
-    if (op != NULL) {
-        uint64_t told;
-        CHECK(read(fault->failed_fd, &told, sizeof(told)) == sizeof(told));
-    }
     give(fault);
     unsigned completed = 0;
     while (op != NULL) {
@@ -308,7 +301,7 @@ static int fault_poll(struct wal_io *io, unsigned done_min)
 
 static int fault_event_fd(struct wal_io *io)
 {
-    return of(io)->both_fd;
+    return of(io)->disk->ops->event_fd(of(io)->disk);
 }
 
 static void fault_destroy(struct wal_io *io)
@@ -339,12 +332,6 @@ static const struct wal_io_ops fault_ops = {
 /* --- making and steering ---------------------------------------------------------------------------------------------
  */
 
-static void watch(struct fault_io *fault, int fd)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-    CHECK(epoll_ctl(fault->both_fd, EPOLL_CTL_ADD, fd, &event) == 0);
-}
-
 struct fault_io *fault_io_make(const char *directory, enum wal_backend backend)
 {
     struct wal_io *disk = NULL;
@@ -358,26 +345,13 @@ struct fault_io *fault_io_make(const char *directory, enum wal_backend backend)
     fault->disk = disk;
     fault->io.ops = &fault_ops;
     fault->io.caps = disk->caps;
-    fault->failed_fd = eventfd(0, EFD_CLOEXEC);
-    fault->both_fd = -1;
-    CHECK(fault->failed_fd >= 0);
     CHECK(pthread_mutex_init(&fault->lock, NULL) == 0 && pthread_cond_init(&fault->gate, NULL) == 0);
-    if (disk->caps.asynchronous && disk->ops->event_fd(disk) >= 0) {
-        fault->both_fd = epoll_create1(EPOLL_CLOEXEC);
-        CHECK(fault->both_fd >= 0);
-        watch(fault, disk->ops->event_fd(disk));
-        watch(fault, fault->failed_fd);
-    }
     return fault;
 }
 
 void fault_io_free(struct fault_io *fault)
 {
     fault->disk->ops->destroy(fault->disk);
-    (void)close(fault->failed_fd);
-    if (fault->both_fd >= 0) {
-        (void)close(fault->both_fd);
-    }
     (void)pthread_cond_destroy(&fault->gate);
     (void)pthread_mutex_destroy(&fault->lock);
     free(fault);
@@ -431,6 +405,18 @@ uint64_t fault_io_hits(struct fault_io *fault)
     uint64_t hits = fault->hits;
     give(fault);
     return hits;
+}
+
+const char *fault_io_last(struct fault_io *fault)
+{
+    static const char *const words[FAULT_KINDS] = {"open",        "close",          "file_bytes",    "allocate",
+                                                   "rename",      "unlink",         "list",          "sync_directory",
+                                                   "sync_parent", "lock_directory", "lock_file",     "forget_cache",
+                                                   "read",        "write",          "write_durable", "sync"};
+    take(fault);
+    const char *word = fault->last_kind != 0 ? words[__builtin_ctz(fault->last_kind)] : "none";
+    give(fault);
+    return word;
 }
 
 void fault_io_gate(struct fault_io *fault, bool shut)

@@ -71,6 +71,8 @@ void fault_io_clear(struct fault_io *fault);
 uint64_t fault_io_count(struct fault_io *fault, uint32_t kinds);
 /* Faults delivered so far. */
 uint64_t fault_io_hits(struct fault_io *fault);
+/* The kind of operation that the last one hit, in a word. */
+const char *fault_io_last(struct fault_io *fault);
 
 /* While the gate is shut, writes and syncs by execute() wait at it. */
 void fault_io_gate(struct fault_io *fault, bool shut);

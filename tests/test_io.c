@@ -482,6 +482,7 @@ static void count_done(struct wal_io_op *op)
     if (atomic_load(&counted->in_submit)) {
         atomic_store(&counted->done_in_submit, true);
     }
+    op->next = op; /* The caller's again, every part of it. */
     atomic_fetch_add(&counted->done, 1);
 }
 

@@ -90,6 +90,8 @@ static void wake_next_leader(struct wal *log)
     for (uint64_t sequence = first; sequence < log->queue_tail; sequence++) {
         uint32_t slot = (uint32_t)(sequence % log->batch_count);
         if (log->waiters[slot] != 0) {
+            /* The word changes, or one who has given up the lock and does not sleep yet would miss the call. */
+            __atomic_add_fetch(&log->batches[slot].durable_word, 1, __ATOMIC_RELEASE);
             log->wakes.one |= 1u << slot;
             return;
         }
@@ -592,6 +594,7 @@ void commit_pump(struct wal *log)
                 submit_op(log, &log->roll_ops[i], log->roll_to->number);
                 log->roll_pending -= log->poison != 0 ? 2 - i : 0;
             }
+            submitted = true;
         } else {
             break;
         }

@@ -120,7 +120,8 @@ struct wal_io_ops {
                   struct wal_io_op *op); /* 0: it is the disk's. -EAGAIN: ops_max. Else refused, still the caller's. */
     /* Waits until at least done_min operations (0: none) have completed, runs done() for each; returns how many, or an error. */
     int (*poll)(struct wal_io *io, unsigned done_min);
-    /* Readable when poll() would find something; -1 when there is no such descriptor. The disk's, not to be closed. */
+    /* A non-blocking eventfd, readable when poll() would find something; poll() drains it, and the log adds to it to call its own loop.
+     * -1 when there is none: the log then makes one. The disk's, not to be closed. */
     int (*event_fd)(struct wal_io *io);
     void (*destroy)(struct wal_io *io); /* Nothing may be in flight. */
 };

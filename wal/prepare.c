@@ -1,17 +1,21 @@
 /* prepare.c - what is done off the append path.
  *
- * The happy path: the helper thread sleeps. A roll, or a START that became durable, wakes it: it recycles a retired segment, or makes a
- * new one when there is none, until segments_ready are ready; removes retired files beyond the pool; gives up maps of segments that
- * nobody has read for long. When nothing was committed for idle_mark_ms and the last batch with content is under no mark yet, it commits a MARK.
- * Without the helper, wal_maintain does the same from the caller's own loop, a step a call.
+ * The happy path: the helper thread sleeps. A roll, or a START that became durable, wakes it: it recycles a retired
+ * segment, or makes a new one when there is none, until segments_ready are ready; removes retired files beyond the
+ * pool; gives up maps of segments that nobody has read for long. When nothing was committed for idle_mark_ms and the
+ * last batch with content is under no mark yet, it commits a MARK. Without the helper, wal_maintain does the same from
+ * the caller's own loop, a step a call.
  *
- * The lock is never held during I/O: `preparing` keeps a second thread out, and the segment at work is in nobody's hands.
+ * The lock is never held during I/O: `preparing` keeps a second thread out, and the segment at work is in nobody's
+ * hands.
  *
- * What can fail, and what is left: a full disk - no_room is set, appends that need a segment are refused, and the attempt is repeated
- * every RETRY_NS. A disk error poisons the handle: a failed sync of a directory is as bad as one of a file.
+ * What can fail, and what is left: a full disk - no_room is set, appends that need a segment are refused, and the
+ * attempt is repeated every RETRY_NS. A disk error poisons the handle: a failed sync of a directory is as bad as one of
+ * a file.
  *
- * Invariants: ready segments carry the numbers that follow the newest, without a gap; a segment is recycled only in state RETIRED and
- * without pins; zeroing keeps ahead of the filling of the present segment and otherwise goes slowly, for the writers' sake.
+ * Invariants: ready segments carry the numbers that follow the newest, without a gap; a segment is recycled only in
+ * state RETIRED and without pins; zeroing keeps ahead of the filling of the present segment and otherwise goes slowly,
+ * for the writers' sake.
  *
  * May include: prepare.h, commit.h, stage.h, memory.h, check.h, zoo.h. */
 
@@ -69,7 +73,8 @@ static struct segment *recyclable(const struct wal *log, uint64_t number)
     return NULL;
 }
 
-/* --- pace ------------------------------------------------------------------------------------------------------------------ */
+/* --- pace
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 /* Between pieces of zeroing: stop when the handle closes; go slowly while there is no hurry. */
 static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t bytes_total)
@@ -78,7 +83,8 @@ static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t byt
     log_lock(log);
     bool closing = log->closing;
     bool hurry = ready_count(log) == 0 || log->room_waiters != 0 || !log->helper_started;
-    double filled = (double)log->stage_offset / (double)log->stage_segment->bytes;
+    const struct segment *stage = log->stage_segment; /* NULL while the log is being opened. */
+    double filled = stage != NULL ? (double)log->stage_offset / (double)stage->bytes : 1.0;
     log_unlock(log);
     if (!closing && !hurry && (double)bytes_done / (double)bytes_total > filled + 0.125) {
         const struct timespec pace = {.tv_nsec = PACE_NS};
@@ -87,7 +93,8 @@ static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t byt
     return closing;
 }
 
-/* --- one segment -------------------------------------------------------------------------------------------------------------- */
+/* --- one segment
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Learns the size of a retired segment that was never opened. */
 static int learn_size(struct wal *log, struct segment *segment, struct report *report)
@@ -96,7 +103,14 @@ static int learn_size(struct wal *log, struct segment *segment, struct report *r
         return 0;
     }
     int status = segment_open_file(log->io, segment, true, report);
-    return status != 0 ? status : log->io->ops->file_bytes(log->io, segment->file, &segment->bytes);
+    if (status != 0) {
+        return status;
+    }
+    int result = log->io->ops->file_bytes(log->io, segment->file, &segment->bytes);
+    return result == 0
+               ? 0
+               : report_set(report, status_of_errno(result), "segment %" PRIu64 ": cannot learn the file's size: %s",
+                            segment->number, errno_name(result));
 }
 
 /* I/O without the lock: the retired segment becomes `number`. */
@@ -190,7 +204,9 @@ int prepare_segment(struct wal *log, uint64_t number)
     return 0;
 }
 
-/* --- tidying ---------------------------------------------------------------------------------------------------------------------- */
+/* --- tidying
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Removes one retired file beyond the pool. */
 static bool remove_surplus(struct wal *log)
@@ -264,7 +280,9 @@ int prepare_inline(struct wal *log)
     return prepare_step(log, &more);
 }
 
-/* --- the idle mark -------------------------------------------------------------------------------------------------------------------- */
+/* --- the idle mark
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_quiet(const struct wal *log)
 {
@@ -294,7 +312,9 @@ void prepare_mark(struct wal *log)
     }
 }
 
-/* --- the thread -------------------------------------------------------------------------------------------------------------------------- */
+/* --- the thread
+ * --------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void wait_ns(struct wal *log, uint64_t duration_ns)
 {
@@ -352,14 +372,16 @@ int prepare_start_thread(struct wal *log)
     sigset_t before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    log_lock(log); /* The thread looks at what is set here. */
     int result = pthread_create(&log->helper_thread, NULL, run_helper, log);
+    log->helper_started = result == 0;
+    log_unlock(log);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0) {
         return report_set(&log->report, WAL_ESYSTEM, "cannot start the helper thread: %s; WAL_NO_THREADS does without",
                           errno_name(-result));
     }
     (void)pthread_setname_np(log->helper_thread, "wal-helper");
-    log->helper_started = true;
     return 0;
 }
 

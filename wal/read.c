@@ -84,7 +84,11 @@ static int fill_map(struct wal *log, struct segment *segment, struct map *map, b
         status = scan_all(&window, &walk, segment->end_offset, map, &more_damage);
         *damaged = *damaged || more_damage;
     }
+    int bad_errno = window.bad_errno;
     window_destroy(&window);
+    if (status == 0 && bad_errno != 0) {
+        return report_set(report, WAL_EIO, "reading segment %" PRIu64 " failed: %s", segment->number, errno_name(bad_errno));
+    }
     return status == 0 ? 0 : report_set(report, status, "out of memory for reading segment %" PRIu64, segment->number);
 }
 
@@ -514,6 +518,11 @@ int read_verify(struct wal *log, struct wal_verify_report *report, int (*progres
     memory_give(log->options.allocator, verification.map.entries, verification.map.capacity * sizeof(struct map_entry));
     if (own_io != NULL) {
         own_io->ops->destroy(own_io);
+    }
+    if (status == WAL_ENOMEM) {
+        log_lock(log);
+        (void)report_set(&log->report, status, "out of memory for reading the log");
+        log_unlock(log);
     }
     if (status == 0 && report->bad_records != 0) {
         log_lock(log);

@@ -112,8 +112,9 @@ static int read_identity(struct recovery *recovery, struct segment *segment, str
                           "segment %" PRIu64 ": cannot learn the file's size: %s", segment->number, errno_name(result));
     }
     segment->bytes = file_bytes;
-    *verdict = read_sector(recovery, segment, 0) == 0 ? format_identity_decode(recovery->scratch, identity)
-                                                      : FORMAT_BAD_CHECKSUM;
+    result = read_sector(recovery, segment, 0);
+    recovery->read_errno = result != 0 ? result : recovery->read_errno;
+    *verdict = result == 0 ? format_identity_decode(recovery->scratch, identity) : FORMAT_BAD_CHECKSUM;
     if (*verdict == FORMAT_OK) {
         segment->prefill = identity->prefill;
         segment->bytes = identity->segment_bytes;
@@ -176,6 +177,10 @@ static int learn_shape(struct recovery *recovery)
             return 0;
         }
     }
+    if (recovery->read_errno != 0) {
+        return report_set(recovery->report, WAL_EIO, "no segment file can be read: %s; nothing was changed",
+                          errno_name(recovery->read_errno));
+    }
     recovery->seen.no_log = true;
     return report_set(recovery->report, WAL_ENOTLOG, "no segment file here has a readable identity or beginning");
 }
@@ -191,6 +196,7 @@ static int refuse_foreign(struct recovery *recovery, uint64_t number)
 int recover_find_tail(struct recovery *recovery)
 {
     recovery->tail = NULL;
+    recovery->stranger = 0;
     int status = learn_shape(recovery);
     for (uint32_t i = recovery->table->count; status == 0 && i-- > 0 && recovery->tail == NULL;) {
         struct segment *segment = recovery->table->list[i];
@@ -210,8 +216,14 @@ int recover_find_tail(struct recovery *recovery)
             }
             recovery->tail = segment;
         } else {
-            bool ours = verdict == FORMAT_OK && identity.segment == segment->number &&
-                        memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) == 0;
+            if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
+                return refuse_foreign(recovery, segment->number);
+            }
+            bool ours = verdict == FORMAT_OK && identity.segment == segment->number;
+            if (verdict == FORMAT_OK && !ours && !ZOO(segment_in_checksums)) {
+                recovery->stranger = segment->number; /* A file has its identity before it has its name. */
+                recovery->stranger_found = identity.segment;
+            }
             segment->state = ours ? SEGMENT_READY : SEGMENT_RETIRED;
         }
     }
@@ -695,6 +707,11 @@ int recover_judge(struct recovery *recovery, struct wal_verdict *verdict)
         }
         if (status == 0) {
             status = observe(recovery);
+        }
+        if (status == 0 && recovery->stranger != 0) {
+            recovery->seen.segment_missing = true;
+            note_place(recovery, recovery->stranger, 0, recovery->stranger, recovery->stranger_found,
+                       "the file holds another segment (expected and found are segment numbers)");
         }
         if (status == 0) {
             status = walk_down(recovery);

@@ -37,6 +37,9 @@ struct recovery {
     uint32_t spare_copies_damaged;
     bool has_temporaries;
     bool has_other_files;
+    int read_errno;            /* A read of an identity failed so; 0: none did. */
+    uint64_t stranger;         /* A file behind T whose identity is another segment's: 0 or its name's number, */
+    uint64_t stranger_found;   /* and that of the identity. */
     struct wal_hole holes[WAL_HOLES_MAX];
     uint32_t hole_count;
     char place[160]; /* Words for rows Y2 to Y5. */

@@ -257,6 +257,9 @@ static int check_append(struct wal *log, const struct wal_append *append)
             return report_set(&log->report, WAL_EINVAL, "record %u of the append has type 0, or bytes but no data", i);
         }
     }
+    if ((append->flags & WAL_APPEND_METADATA) != 0 && append->metadata == NULL && append->metadata_bytes != 0) {
+        return report_set(&log->report, WAL_EINVAL, "metadata is NULL, metadata_bytes is %u", append->metadata_bytes);
+    }
     if ((append->flags & WAL_APPEND_METADATA) != 0 && append->metadata_bytes > WAL_METADATA_BYTES_MAX) {
         return report_set(&log->report, WAL_ETOOBIG, "metadata of %u bytes, the limit is %u", append->metadata_bytes,
                           WAL_METADATA_BYTES_MAX);

@@ -588,7 +588,10 @@ int wal_cursor_open(struct wal *log, uint64_t first_index, struct wal_cursor **c
     struct wal_cursor *cursor = memory_take(log->options.allocator, sizeof(*cursor), 16);
     if (cursor == NULL || reader_create(log, CURSOR_BYTES, &cursor->reader) != 0) {
         memory_give(log->options.allocator, cursor, sizeof(*cursor));
-        return WAL_ENOMEM;
+        log_lock(log);
+        int status = report_set(&log->report, WAL_ENOMEM, "out of memory for a cursor");
+        log_unlock(log);
+        return status;
     }
     cursor->next_index = first_index != 0 ? first_index : wal_first_index(log);
     *cursor_out = cursor;

@@ -115,6 +115,7 @@ void window_look_at(struct window *window, int file, uint64_t file_bytes)
     window->file = file;
     window->file_bytes = file_bytes;
     window->bad_count = 0;
+    window->bad_errno = 0;
     start_at(window, 0);
 }
 

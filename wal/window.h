@@ -38,7 +38,7 @@ struct window {
     /* Pieces that the disk cannot read; zeros in memory. Beyond WINDOW_BAD_MAX the last one grows. */
     struct window_bad bad[WINDOW_BAD_MAX];
     uint32_t bad_count;
-    int bad_errno;
+    int bad_errno; /* Of the newest; 0: none since window_look_at. */
 };
 
 /* A window on nothing yet. ahead: submit and poll may be used (the disk has no other user now). */

@@ -1,0 +1,363 @@
+/* test_threads.c - everything at once: threads that wait, an event loop, readers, truncations, on both backends.
+ *
+ * The happy path: each record's tag says who wrote it and as its how many-th, its content follows from its tag. Writers
+ * check their receipts, readers whatever they meet, the end of the test that each writer's records stand in its order
+ * without a gap.
+ *
+ * What can fail: an answer that cannot be explained by what others do at the same time; a hang, which the alarm ends;
+ * under a thread sanitizer, a race.
+ *
+ * May include: fault_io.h. */
+
+#define _GNU_SOURCE
+#include "tests/fault_io.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { BLOCK = 4096, WRITERS = 4, READERS = 2, LOOP = WRITERS, APPENDS = 600, LOOP_APPENDS = 1500, ALARM_S = 100 };
+
+/* Asserting in other threads than the main one is not cmocka's; they count what is wrong instead. */
+static atomic_int wrong;
+
+static void check_at(bool right, int line, int value)
+{
+    if (!right) {
+        (void)fprintf(stderr, "line %d: %d (%s)\n", line, value, wal_strerror(value));
+        atomic_fetch_add(&wrong, 1);
+    }
+}
+#define EXPECT(right, value) check_at((right), __LINE__, (value))
+
+struct crowd {
+    struct wal *log;
+    atomic_bool over;
+    atomic_ulong read;
+    bool truncating;
+};
+
+struct worker {
+    struct crowd *crowd;
+    pthread_t thread;
+    uint64_t number;
+};
+
+static uint64_t tag_of(uint64_t writer, uint64_t turn)
+{
+    return (writer + 1) << 32 | turn;
+}
+
+static int setup(void **state)
+{
+    *state = calloc(1, SCRATCH_PATH_BYTES);
+    scratch_make(*state);
+    atomic_store(&wrong, 0);
+    (void)alarm(ALARM_S);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)alarm(0);
+    scratch_remove(*state);
+    free(*state);
+    return 0;
+}
+
+static struct wal_options small(uint32_t flags, enum wal_backend backend)
+{
+    struct wal_options options = WAL_OPTIONS_INIT;
+    options.flags = flags;
+    options.backend = backend;
+    options.segment_bytes = 64 * BLOCK;
+    options.batch_bytes_max = 8 * BLOCK;
+    options.segments_mapped_max = 3;
+    options.idle_mark_ms = 1;
+    return options;
+}
+
+/* --- who takes part --------------------------------------------------------------------------------------------------
+ */
+
+static void *write_records(void *context)
+{
+    struct worker *worker = context;
+    struct wal *log = worker->crowd->log;
+    uint64_t turn = 0;
+    for (int i = 0; i < APPENDS; i++) {
+        uint8_t buffers[4][SAMPLE_BYTES_MAX];
+        struct wal_record records[4];
+        uint32_t count = 1 + (uint32_t)(i % 4);
+        for (uint32_t k = 0; k < count; k++) {
+            records[k] = sample_record(tag_of(worker->number, turn + k), buffers[k]);
+        }
+        struct wal_append append = {.records = records, .record_count = count};
+        struct wal_receipt receipt = {0};
+        int result = wal_append(log, &append, &receipt);
+        EXPECT(result == 0 && receipt.last_index - receipt.first_index + 1 == count, result);
+        if (result != 0) {
+            break;
+        }
+        turn += count;
+        if (i % 3 != 0) {
+            result = wal_wait(log, receipt.ticket);
+            EXPECT(result == 0, result);
+            EXPECT(wal_durable_ticket(log) >= receipt.ticket, 0);
+        }
+    }
+    return NULL;
+}
+
+static void *run_loop(void *context)
+{
+    struct worker *worker = context;
+    struct wal *log = worker->crowd->log;
+    int fd = wal_event_fd(log);
+    EXPECT(fd >= 0, fd);
+    uint64_t turn = 0;
+    struct wal_progress progress = {0};
+    uint64_t last_ticket = 0;
+    while (fd >= 0 && (turn < LOOP_APPENDS || progress.durable_ticket < last_ticket)) {
+        for (int burst = 0; burst < 8 && turn < LOOP_APPENDS; burst++) {
+            uint8_t buffer[SAMPLE_BYTES_MAX];
+            struct wal_record record = sample_record(tag_of(worker->number, turn), buffer);
+            struct wal_append append = {.records = &record, .record_count = 1, .flags = WAL_APPEND_NO_WAIT};
+            struct wal_receipt receipt = {0};
+            int result = wal_append(log, &append, &receipt);
+            EXPECT(result == 0 || result == WAL_EAGAIN, result);
+            if (result != 0) {
+                break;
+            }
+            last_ticket = receipt.ticket;
+            turn++;
+        }
+        int result = wal_submit(log);
+        EXPECT(result == 0, result);
+        struct pollfd entry = {.fd = fd, .events = POLLIN};
+        (void)poll(&entry, 1, turn < LOOP_APPENDS ? 1 : 1000);
+        uint64_t before = progress.durable_ticket;
+        result = wal_dispatch(log, &progress);
+        EXPECT(result == 0 && progress.durable_ticket >= before, result);
+        if (result != 0) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+static void look_at(struct crowd *crowd, int result, const struct wal_record *record, uint64_t index)
+{
+    bool excused = result == WAL_ECOMPACTED || result == WAL_EBEYOND;
+    EXPECT(result == 0 || excused, result);
+    if (result == 0) {
+        EXPECT((index == 0 || record->index == index) && sample_is_right(record), 0);
+        atomic_fetch_add(&crowd->read, 1);
+    }
+}
+
+static void *read_records(void *context)
+{
+    struct worker *worker = context;
+    struct crowd *crowd = worker->crowd;
+    uint64_t random = worker->number * 0x9e3779b97f4a7c15u + 1;
+    while (!atomic_load(&crowd->over)) {
+        struct wal_cursor *cursor = NULL;
+        int result = wal_cursor_open(crowd->log, 0, &cursor);
+        EXPECT(result == 0, result);
+        struct wal_record record;
+        for (int i = 0; result == 0 && i < 200; i++) {
+            result = wal_cursor_next(cursor, &record);
+            look_at(crowd, result, &record, 0);
+        }
+        wal_cursor_close(cursor);
+        for (int i = 0; i < 20; i++) {
+            uint64_t first = wal_first_index(crowd->log);
+            uint64_t durable = wal_durable_index(crowd->log);
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            uint64_t index = durable > first ? first + (random >> 33) % (durable - first + 1) : first;
+            uint8_t buffer[SAMPLE_BYTES_MAX];
+            look_at(crowd, wal_read(crowd->log, index, buffer, sizeof(buffer), &record), &record, index);
+        }
+        struct wal_stats stats;
+        wal_stats(crowd->log, &stats);
+        EXPECT(stats.durable_ticket <= stats.submitted_ticket && stats.submitted_ticket <= stats.appended_ticket, 0);
+        char text[256];
+        (void)wal_errmsg(crowd->log, text, sizeof(text));
+    }
+    return NULL;
+}
+
+/* Keeps the newest thousand records. */
+static void *cut_the_front(void *context)
+{
+    struct worker *worker = context;
+    struct crowd *crowd = worker->crowd;
+    while (!atomic_load(&crowd->over)) {
+        uint64_t first = wal_first_index(crowd->log);
+        uint64_t last = wal_durable_index(crowd->log);
+        if (last > first + 1000) {
+            struct wal_receipt receipt;
+            int result = wal_truncate_prefix(crowd->log, last - 1000, &receipt);
+            EXPECT(result == 0, result);
+            result = result == 0 ? wal_wait(crowd->log, receipt.ticket) : result;
+            EXPECT(result == 0, result);
+        }
+        struct timespec pause = {.tv_nsec = 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Each writer's records in its order, without a gap from the first that is still there to its last. */
+static void check_order(struct wal *log, const uint64_t *ends)
+{
+    uint64_t next[WRITERS + 1] = {0};
+    bool seen[WRITERS + 1] = {false};
+    struct wal_cursor *cursor = NULL;
+    assert_int_equal(wal_cursor_open(log, 0, &cursor), 0);
+    uint64_t index = wal_first_index(log);
+    struct wal_record record;
+    int result;
+    while ((result = wal_cursor_next(cursor, &record)) == 0) {
+        assert_int_equal(record.index, index++);
+        assert_true(sample_is_right(&record));
+        uint64_t writer = (record.tag >> 32) - 1;
+        uint64_t turn = record.tag & 0xffffffffu;
+        assert_true(writer <= WRITERS);
+        assert_true(!seen[writer] || turn == next[writer]);
+        assert_true(seen[writer] || wal_first_index(log) != 1 || turn == 0);
+        seen[writer] = true;
+        next[writer] = turn + 1;
+    }
+    assert_int_equal(result, WAL_EBEYOND);
+    assert_int_equal(index, wal_last_index(log) + 1);
+    for (int i = 0; i <= WRITERS; i++) {
+        assert_true(!seen[i] || next[i] == ends[i]);
+        assert_true(seen[i] || wal_first_index(log) != 1 || ends[i] == 0);
+    }
+    wal_cursor_close(cursor);
+    struct wal_verify_report report;
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), 0);
+    assert_int_equal(report.records, wal_last_index(log) - wal_first_index(log) + 1);
+}
+
+static void start(struct worker *worker, struct crowd *crowd, uint64_t number, void *(*work)(void *))
+{
+    *worker = (struct worker){.crowd = crowd, .number = number};
+    assert_int_equal(pthread_create(&worker->thread, NULL, work, worker), 0);
+}
+
+static void all_at_once(const char *directory, enum wal_backend backend, bool truncating, bool loop)
+{
+    struct wal_options options = small(WAL_CREATE, backend);
+    struct crowd crowd = {.truncating = truncating};
+    int opened = wal_open(directory, &options, &crowd.log, NULL);
+    if (opened == WAL_ESYSTEM && backend == WAL_BACKEND_URING) {
+        print_message("skipped: no ring to be had here\n");
+        return;
+    }
+    assert_int_equal(opened, 0);
+    struct worker writers[WRITERS + 1];
+    struct worker readers[READERS];
+    struct worker cutter;
+    for (uint64_t i = 0; i < WRITERS; i++) {
+        start(&writers[i], &crowd, i, write_records);
+    }
+    if (loop) {
+        start(&writers[LOOP], &crowd, LOOP, run_loop);
+    }
+    for (uint64_t i = 0; i < READERS; i++) {
+        start(&readers[i], &crowd, i, read_records);
+    }
+    if (truncating) {
+        start(&cutter, &crowd, 0, cut_the_front);
+    }
+    for (int i = 0; i < WRITERS + (loop ? 1 : 0); i++) {
+        assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
+    }
+    atomic_store(&crowd.over, true);
+    for (int i = 0; i < READERS; i++) {
+        assert_int_equal(pthread_join(readers[i].thread, NULL), 0);
+    }
+    if (truncating) {
+        assert_int_equal(pthread_join(cutter.thread, NULL), 0);
+    }
+    assert_int_equal(atomic_load(&wrong), 0);
+    assert_true(atomic_load(&crowd.read) > 100);
+    uint64_t ends[WRITERS + 1];
+    for (int i = 0; i < WRITERS; i++) {
+        ends[i] = APPENDS / 4 * (1 + 2 + 3 + 4);
+    }
+    ends[LOOP] = loop ? LOOP_APPENDS : 0;
+    uint64_t last = wal_last_index(crowd.log);
+    assert_int_equal(last, WRITERS * ends[0] + ends[LOOP]);
+    struct wal_stats stats;
+    wal_stats(crowd.log, &stats);
+    assert_int_equal(wal_wait(crowd.log, stats.appended_ticket), 0);
+    check_order(crowd.log, ends);
+    uint64_t first = wal_first_index(crowd.log);
+    assert_int_equal(wal_close(crowd.log), 0);
+
+    struct wal_verdict verdict;
+    assert_int_equal(wal_open(directory, &options, &crowd.log, &verdict), 0);
+    assert_int_equal(verdict.kind, WAL_VERDICT_CLEAN);
+    assert_true(verdict.closed);
+    assert_int_equal(wal_first_index(crowd.log), first);
+    assert_int_equal(wal_last_index(crowd.log), last);
+    check_order(crowd.log, ends);
+    assert_int_equal(wal_close(crowd.log), 0);
+}
+
+static void test_all_at_once_posix(void **state)
+{
+    all_at_once(*state, WAL_BACKEND_POSIX, false, true);
+}
+
+static void test_all_at_once_uring(void **state)
+{
+    all_at_once(*state, WAL_BACKEND_URING, false, true);
+}
+
+static void test_all_at_once_with_truncation_posix(void **state)
+{
+    all_at_once(*state, WAL_BACKEND_POSIX, true, true);
+}
+
+static void test_all_at_once_with_truncation_uring(void **state)
+{
+    all_at_once(*state, WAL_BACKEND_URING, true, true);
+}
+
+static void test_writers_that_wait(void **state)
+{
+    all_at_once(*state, WAL_BACKEND_AUTO, true, false);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]); /* A name, with * and ?. */
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_all_at_once_posix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_at_once_uring, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_at_once_with_truncation_posix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_at_once_with_truncation_uring, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_writers_that_wait, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
