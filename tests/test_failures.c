@@ -60,7 +60,8 @@ static int teardown(void **state)
 struct story {
     const char *directory;
     struct fault_io *disk;
-    bool loop;           /* By the event loop instead of waiting. */
+    bool loop; /* By the event loop instead of waiting. */
+    uint32_t flags;
     uint64_t acked;      /* Last index that must be there, */
     uint64_t first_kept; /* and the first, at most. */
     bool failed;
@@ -166,7 +167,7 @@ static void read_some(struct story *story, struct wal *log)
 
 static int work(struct story *story)
 {
-    struct wal_options options = small(WAL_CREATE | WAL_NO_THREADS);
+    struct wal_options options = small(WAL_CREATE | story->flags);
     struct wal *log = NULL;
     struct wal_verdict verdict;
     int result = wal_open_io(fault_io_disk(story->disk), &options, &log, &verdict);
@@ -194,9 +195,10 @@ static int work(struct story *story)
 }
 
 /* Two lives of a log with this fault; then, without it, everything acknowledged is there. */
-static struct story tell(const char *directory, enum wal_backend backend, bool loop, const struct fault_rule *rule)
+static struct story tell(const char *directory, enum wal_backend backend, bool loop, uint32_t flags,
+                         const struct fault_rule *rule)
 {
-    struct story story = {.directory = directory, .loop = loop, .first_kept = 1};
+    struct story story = {.directory = directory, .loop = loop, .flags = flags, .first_kept = 1};
     story.disk = fault_io_make(directory, backend);
     assert_non_null(story.disk);
     if (rule != NULL) {
@@ -239,7 +241,7 @@ static void fast_directory(char path[SCRATCH_PATH_BYTES], uint64_t turn)
     }
 }
 
-static void every_operation_fails(enum wal_backend backend, bool loop)
+static void every_operation_fails(enum wal_backend backend, bool loop, uint32_t flags)
 {
     char path[SCRATCH_PATH_BYTES];
     char now[128] = "no fault";
@@ -253,8 +255,9 @@ static void every_operation_fails(enum wal_backend backend, bool loop)
     }
     fault_io_free(probe);
     fast_directory(path, 0);
-    struct story story = tell(path, backend, loop, NULL);
+    struct story story = tell(path, backend, loop, flags, NULL);
     assert_false(story.failed);
+    fault_io_free(story.disk);
     scratch_remove(path);
     uint64_t failed = 0;
     for (unsigned variant = 0; variant < 5; variant++) {
@@ -267,7 +270,7 @@ static void every_operation_fails(enum wal_backend backend, bool loop)
             (void)snprintf(now, sizeof(now), "operation %llu fails, error %d, for ever %d, carried out %d",
                            (unsigned long long)rule.nth, rule.error, rule.forever, rule.carried_out);
             fast_directory(path, rule.nth);
-            story = tell(path, backend, loop, &rule);
+            story = tell(path, backend, loop, flags, &rule);
             failed += story.failed;
             struct fault_io *last = story.disk;
             reached = fault_io_hits(last) != 0;
@@ -284,13 +287,20 @@ static void every_operation_fails(enum wal_backend backend, bool loop)
 static void test_every_operation_fails(void **state)
 {
     (void)state;
-    every_operation_fails(WAL_BACKEND_POSIX, false);
+    every_operation_fails(WAL_BACKEND_POSIX, false, WAL_NO_THREADS);
 }
 
 static void test_every_operation_fails_in_a_loop(void **state)
 {
     (void)state;
-    every_operation_fails(WAL_BACKEND_URING, true);
+    every_operation_fails(WAL_BACKEND_URING, true, WAL_NO_THREADS);
+}
+
+/* With the helper and the committing thread, so that a fault meets now this one, now that one. */
+static void test_every_operation_fails_with_threads(void **state)
+{
+    (void)state;
+    every_operation_fails(WAL_BACKEND_POSIX, true, 0);
 }
 
 /* --- the disk fails --------------------------------------------------------------------------------------------------
@@ -1145,6 +1155,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_operation_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_operation_fails_in_a_loop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_operation_fails_with_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_eio_while_creating, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room_while_creating, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room_where_reserving_tells_nothing, setup, teardown),

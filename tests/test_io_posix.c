@@ -383,6 +383,7 @@ static pid_t start_owner(int ready)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        REQUIRE(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0); /* Nothing is left behind when a test fails. */
         struct wal_io *io = make(0);
         REQUIRE(io->ops->lock_directory(io) == 0);
         REQUIRE(io->ops->lock_file(io, create(io, "a")) == 0);
@@ -407,6 +408,11 @@ static void locks_end_with_a_killed_owner(void **state)
     int file = -1;
     assert_int_equal(io->ops->open(io, "a", WAL_IO_OPEN_WRITE, &file), 0);
     assert_int_equal(io->ops->lock_file(io, file), 0); /* Waits for the owner to be gone, if need be. */
+    int other = -1;
+    assert_int_equal(io->ops->open(io, "a", WAL_IO_OPEN_WRITE, &other), 0);
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+    (void)io->ops->close(io, other);
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_int_equal(io->ops->lock_directory(io), 0);
     (void)io->ops->close(io, file);

@@ -486,6 +486,45 @@ static void test_p4_unreadable_end_is_uncertain(void **state)
     doubt_stays(*state, WAL_ACCEPT_UNCERTAIN, 10);
 }
 
+/* A closed log of several segments: whichever sector is damaged, nothing is missing without a word, and no wrong byte
+ * is data. */
+static void test_p4_damage_anywhere_is_told(void **state)
+{
+    enum { RECORDS = 30 };
+    const char *directory = *state;
+    struct wal_options options = small(WAL_CREATE);
+    options.segment_bytes = 16 * BLOCK;
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(directory, &options, &log, NULL), 0);
+    for (int i = 0; i < RECORDS; i++) {
+        assert_int_equal(sample_commit(log, 1), 0);
+    }
+    assert_int_equal(wal_close(log), 0);
+    uint64_t newest = scratch_newest(directory);
+    assert_true(newest >= 3);
+    uint64_t told = 0;
+    for (uint64_t sector = 0; sector < newest * 16 * BLOCK / FORMAT_SECTOR_BYTES; sector++) {
+        uint64_t segment = 1 + sector / (16 * BLOCK / FORMAT_SECTOR_BYTES);
+        uint64_t offset = sector % (16 * BLOCK / FORMAT_SECTOR_BYTES) * FORMAT_SECTOR_BYTES + 100 + sector % 37;
+        scratch_flip(directory, segment, offset, 4);
+        struct wal_verdict verdict;
+        log = open_log(directory, WAL_READ_ONLY, &verdict);
+        bool suspected = verdict.kind == WAL_VERDICT_CORRUPT || verdict.kind == WAL_VERDICT_UNCERTAIN;
+        for (uint64_t index = 1; index <= RECORDS; index++) {
+            uint8_t buffer[SAMPLE_BYTES_MAX];
+            struct wal_record record = {0};
+            int result = wal_read(log, index, buffer, sizeof(buffer), &record);
+            assert_true(result == WAL_ECORRUPT || (result == WAL_EBEYOND && suspected) ||
+                        (result == 0 && record.tag == index && sample_is_right(&record)));
+            told += result != 0;
+        }
+        assert_true(suspected || (wal_first_index(log) == 1 && wal_last_index(log) == RECORDS));
+        assert_int_equal(wal_close(log), 0);
+        scratch_flip(directory, segment, offset, 4);
+    }
+    assert_true(told >= RECORDS / 2);
+}
+
 /* --- P5 --------------------------------------------------------------------------------------------------------------
  */
 
@@ -989,6 +1028,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_p4_damage_to_the_last_batch_of_a_closed_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_p4_accepted_corruption_leaves_a_doubt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_p4_unreadable_end_is_uncertain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_p4_damage_anywhere_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_p5_failed_write_poisons, setup, teardown),
         cmocka_unit_test_setup_teardown(test_p5_failed_sync_poisons, setup, teardown),
         cmocka_unit_test_setup_teardown(test_p6_full_disk, setup, teardown_mount),

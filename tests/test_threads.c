@@ -347,6 +347,143 @@ static void test_writers_that_wait(void **state)
     all_at_once(*state, WAL_BACKEND_AUTO, true, false);
 }
 
+/* --- truncations of the end ------------------------------------------------------------------------------------------
+ */
+
+/* Writers whose records may be cut off at any time: then their wait tells. */
+static void *write_under_the_knife(void *context)
+{
+    struct worker *worker = context;
+    struct wal *log = worker->crowd->log;
+    for (uint64_t turn = 0; turn < APPENDS; turn++) {
+        uint8_t buffer[SAMPLE_BYTES_MAX];
+        struct wal_record record = sample_record(tag_of(worker->number, turn), buffer);
+        struct wal_append append = {.records = &record, .record_count = 1};
+        int result = wal_commit(log, &append, NULL);
+        EXPECT(result == 0 || result == WAL_ETRUNCATED, result);
+    }
+    return NULL;
+}
+
+static void *cut_the_end(void *context)
+{
+    struct worker *worker = context;
+    struct crowd *crowd = worker->crowd;
+    for (uint64_t round = 0; !atomic_load(&crowd->over); round++) {
+        uint64_t last = wal_last_index(crowd->log);
+        uint64_t first = wal_first_index(crowd->log);
+        if (last > first + 50) {
+            struct wal_receipt receipt;
+            int result = wal_truncate_suffix(crowd->log, last - round % 7, &receipt);
+            EXPECT(result == 0, result);
+            result = result == 0 && round % 2 == 0 ? wal_wait(crowd->log, receipt.ticket) : result;
+            EXPECT(result == 0, result);
+        }
+        struct timespec pause = {.tv_nsec = 500000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+static void check_rising(struct wal *log)
+{
+    uint64_t next[WRITERS] = {0};
+    struct wal_cursor *cursor = NULL;
+    assert_int_equal(wal_cursor_open(log, 0, &cursor), 0);
+    uint64_t index = wal_first_index(log);
+    struct wal_record record;
+    int result;
+    while ((result = wal_cursor_next(cursor, &record)) == 0) {
+        uint64_t writer = (record.tag >> 32) - 1;
+        uint64_t turn = record.tag & 0xffffffffu;
+        assert_int_equal(record.index, index++);
+        assert_true(sample_is_right(&record) && writer < WRITERS && turn >= next[writer]);
+        next[writer] = turn + 1;
+    }
+    assert_int_equal(result, WAL_EBEYOND);
+    assert_int_equal(index, wal_last_index(log) + 1);
+    wal_cursor_close(cursor);
+}
+
+static void ends_are_cut(const char *directory, enum wal_backend backend)
+{
+    struct wal_options options = small(WAL_CREATE, backend);
+    struct crowd crowd = {.truncating = true};
+    assert_int_equal(wal_open(directory, &options, &crowd.log, NULL), 0);
+    struct worker writers[WRITERS];
+    struct worker reader;
+    struct worker cutters[2];
+    for (uint64_t i = 0; i < WRITERS; i++) {
+        start(&writers[i], &crowd, i, write_under_the_knife);
+    }
+    start(&reader, &crowd, 0, read_records);
+    start(&cutters[0], &crowd, 0, cut_the_end);
+    start(&cutters[1], &crowd, 0, cut_the_front);
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
+    }
+    atomic_store(&crowd.over, true);
+    assert_int_equal(pthread_join(reader.thread, NULL), 0);
+    assert_int_equal(pthread_join(cutters[0].thread, NULL), 0);
+    assert_int_equal(pthread_join(cutters[1].thread, NULL), 0);
+    assert_int_equal(atomic_load(&wrong), 0);
+    struct wal_stats stats;
+    wal_stats(crowd.log, &stats);
+    int result = wal_wait(crowd.log, stats.appended_ticket);
+    assert_true(result == 0 || result == WAL_ETRUNCATED);
+    uint64_t last = wal_last_index(crowd.log);
+    assert_int_equal(wal_durable_index(crowd.log), last);
+    check_rising(crowd.log);
+    assert_int_equal(wal_close(crowd.log), 0);
+    assert_int_equal(wal_open(directory, &options, &crowd.log, NULL), 0);
+    assert_int_equal(wal_last_index(crowd.log), last);
+    check_rising(crowd.log);
+    assert_int_equal(wal_close(crowd.log), 0);
+}
+
+static void test_ends_are_cut_posix(void **state)
+{
+    ends_are_cut(*state, WAL_BACKEND_POSIX);
+}
+
+static void test_ends_are_cut_auto(void **state)
+{
+    ends_are_cut(*state, WAL_BACKEND_AUTO);
+}
+
+/* --- closing ---------------------------------------------------------------------------------------------------------
+ */
+
+/* wal_close waits for what nobody waited for; with the helper at work, idle, or just begun. */
+static void test_close_keeps_what_was_accepted(void **state)
+{
+    for (uint64_t round = 0; round < 40; round++) {
+        struct wal_options options = small(WAL_CREATE | (round % 5 == 4 ? WAL_NO_THREADS : 0),
+                                           round % 2 == 0 ? WAL_BACKEND_POSIX : WAL_BACKEND_AUTO);
+        struct wal *log = NULL;
+        struct wal_verdict verdict;
+        assert_int_equal(wal_open(*state, &options, &log, &verdict), 0);
+        assert_int_equal(wal_last_index(log), round * 10);
+        assert_true(round == 0 || verdict.closed);
+        if (round % 3 == 1) {
+            assert_true(wal_event_fd(log) >= 0);
+        }
+        struct wal_receipt receipt;
+        assert_int_equal(sample_append(log, 10, &receipt), 0);
+        if (round % 3 == 2) {
+            assert_int_equal(wal_wait(log, receipt.ticket), 0);
+            struct timespec pause = {.tv_nsec = 5000000}; /* Longer than the quiet time: idle. */
+            (void)nanosleep(&pause, NULL);
+        }
+        assert_int_equal(wal_close(log), 0);
+    }
+    struct wal *log = NULL;
+    struct wal_options options = small(0, WAL_BACKEND_AUTO);
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_true(sample_range_is_right(log, 1, 400));
+    assert_int_equal(wal_close(log), 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -358,6 +495,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_all_at_once_with_truncation_posix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_at_once_with_truncation_uring, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writers_that_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ends_are_cut_posix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ends_are_cut_auto, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_close_keeps_what_was_accepted, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

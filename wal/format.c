@@ -1,15 +1,16 @@
 /* format.c - every byte on disk.
  *
- * The happy path: the writer fills a struct and encodes it; the reader decodes and gets the same struct back, or the name of what is
- * wrong. Offsets stand once, in the enums below, and both sides use them.
+ * The happy path: the writer fills a struct and encodes it; the reader decodes and gets the same struct back, or the
+ * name of what is wrong. Offsets stand once, in the enums below, and both sides use them.
  *
- * The order of a decoder's checks is a rule: magic, then the bounds of what the checksum covers, then the checksum, and only then
- * is any other field believed. A field that no writer writes, under a right checksum, is FORMAT_BAD_FIELD: ours is the bug, or the file
- * is forged.
+ * The order of a decoder's checks is a rule: magic, then the bounds of what the checksum covers, then the checksum, and
+ * only then is any other field believed. A field that no writer writes, under a right checksum, is FORMAT_BAD_FIELD:
+ * ours is the bug, or the file is forged.
  *
  * What can fail: nothing; no I/O, no memory.
  *
- * Invariants: what decodes as FORMAT_OK encodes to the same bytes; zeros never decode as FORMAT_OK; no byte behind the size given is read.
+ * Invariants: what decodes as FORMAT_OK encodes to the same bytes; zeros never decode as FORMAT_OK; no byte behind the
+ * size given is read.
  *
  * May include: format.h, bytes.h, check.h, zoo.h. */
 
@@ -123,6 +124,8 @@ _Static_assert((int)ANCHOR_UUID == (int)HEADER_BYTES && (int)ANCHOR_END == HEADE
 _Static_assert(HEADER_BYTES + ANCHOR_CONTROL_BYTES + FORMAT_METADATA_BYTES_MAX <= FORMAT_HEAD_BYTES_MAX,
                "every head fits one sector");
 _Static_assert(FORMAT_HEAD_BYTES_MAX <= FORMAT_SECTOR_BYTES, "a head never crosses its sector");
+_Static_assert(RECORD_TYPE == RECORD_LENGTH + 4 && RECORD_FLAGS == RECORD_LENGTH + 6,
+               "length, type and flags are one word");
 _Static_assert((int)RECORD_PAYLOAD == (int)RECORD_HEADER_BYTES && RECORD_TAG + 8 == RECORD_PAYLOAD,
                "the record header is 24 bytes");
 _Static_assert(HEADER_BYTES % RECORD_ALIGN == 0 && DATA_CONTROL_BYTES % RECORD_ALIGN == 0, "records start aligned");
@@ -155,7 +158,8 @@ const char *format_verdict_text(enum format_verdict verdict)
     return "unknown";
 }
 
-/* --- identity --------------------------------------------------------------------------------------------------------------- */
+/* --- identity
+ * --------------------------------------------------------------------------------------------------------------- */
 
 void format_identity_encode(const struct format_identity *identity, uint8_t sector[FORMAT_SECTOR_BYTES])
 {
@@ -236,7 +240,8 @@ enum format_verdict format_identity_decode(const uint8_t sector[FORMAT_SECTOR_BY
     return FORMAT_OK;
 }
 
-/* --- batch head --------------------------------------------------------------------------------------------------------------- */
+/* --- batch head
+ * --------------------------------------------------------------------------------------------------------------- */
 
 uint32_t format_control_bytes(enum batch_kind kind)
 {
@@ -426,7 +431,9 @@ uint64_t format_batch_padded_bytes(const struct format_head *head, uint32_t bloc
     return round_up(head->used_bytes, block_bytes);
 }
 
-/* --- record -------------------------------------------------------------------------------------------------------------------- */
+/* --- record
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 uint64_t format_seed_base(uint64_t salt, uint64_t segment)
 {
@@ -435,30 +442,32 @@ uint64_t format_seed_base(uint64_t salt, uint64_t segment)
     return rotate_left(seeded_salt + seeded_segment * SEGMENT_FACTOR, 29);
 }
 
-static inline uint64_t record_seed(uint64_t seed_base, uint64_t file_offset, uint64_t index)
+/* The seed holds everything of a record but its payload: where it is, and the words of its header. */
+static inline uint64_t record_seed(uint64_t seed_base, uint64_t file_offset, uint64_t index, uint64_t first_word,
+                                   uint64_t tag)
 {
     uint64_t seeded_offset = ZOO(place_in_record_seed) ? 0 : file_offset;
     uint64_t seeded_index = ZOO(index_in_record_seed) ? 0 : index;
-    return rotate_left(seed_base ^ (seeded_offset * OFFSET_FACTOR), 31) + seeded_index * INDEX_FACTOR;
+    uint64_t seed = rotate_left(seed_base ^ (seeded_offset * OFFSET_FACTOR), 31) + seeded_index * INDEX_FACTOR;
+    return rotate_left(seed ^ first_word, 23) + tag * SEGMENT_FACTOR;
 }
 
 void format_record_encode(uint8_t *to, uint64_t seed_base, uint64_t file_offset, uint64_t index,
                           const struct format_record *record)
 {
     CHECK(record->type != 0);
-    store_u32_le(to + RECORD_LENGTH, record->length);
-    store_u16_le(to + RECORD_TYPE, record->type);
-    store_u16_le(to + RECORD_FLAGS, 0);
+    uint64_t first_word = record->length | (uint64_t)record->type << 32;
+    uint64_t seed = record_seed(seed_base, file_offset, index, first_word, record->tag);
+    /* The caller's bytes are hashed, not the copy: loads right behind stores would wait for them. */
+    store_u64_le(to + RECORD_CHECKSUM, XXH3_64bits_withSeed(record->payload, record->length, seed));
+    store_u64_le(to + RECORD_LENGTH, first_word);
     store_u64_le(to + RECORD_TAG, record->tag);
     if (record->length != 0) {
         memcpy(to + RECORD_PAYLOAD, record->payload, record->length);
     }
-    uint64_t end = RECORD_HEADER_BYTES + (uint64_t)record->length;
-    for (uint64_t at = end; at % RECORD_ALIGN != 0; at++) {
+    for (uint64_t at = RECORD_HEADER_BYTES + (uint64_t)record->length; at % RECORD_ALIGN != 0; at++) {
         to[at] = 0;
     }
-    store_u64_le(to + RECORD_CHECKSUM, XXH3_64bits_withSeed(to + RECORD_LENGTH, end - RECORD_LENGTH,
-                                                            record_seed(seed_base, file_offset, index)));
 }
 
 enum format_verdict format_record_decode(const uint8_t *from, uint64_t available, uint64_t seed_base,
@@ -467,24 +476,27 @@ enum format_verdict format_record_decode(const uint8_t *from, uint64_t available
     if (available < RECORD_HEADER_BYTES) {
         return FORMAT_TRUNCATED;
     }
-    uint32_t length = load_u32_le(from + RECORD_LENGTH);
+    uint64_t first_word = load_u64_le(from + RECORD_LENGTH);
+    uint32_t length = (uint32_t)first_word;
     if (format_record_bytes(length) > available) {
         return FORMAT_TRUNCATED;
     }
-    uint64_t bytes = RECORD_HEADER_BYTES + (uint64_t)length - RECORD_LENGTH;
-    if (load_u64_le(from + RECORD_CHECKSUM) !=
-        XXH3_64bits_withSeed(from + RECORD_LENGTH, bytes, record_seed(seed_base, file_offset, index))) {
+    uint64_t tag = load_u64_le(from + RECORD_TAG);
+    uint64_t seed = record_seed(seed_base, file_offset, index, first_word, tag);
+    if (load_u64_le(from + RECORD_CHECKSUM) != XXH3_64bits_withSeed(from + RECORD_PAYLOAD, length, seed)) {
         return FORMAT_BAD_CHECKSUM;
     }
-    if (load_u16_le(from + RECORD_TYPE) == 0 || load_u16_le(from + RECORD_FLAGS) != 0) {
+    uint16_t type = (uint16_t)(first_word >> 32);
+    if (type == 0 || first_word >> 48 != 0) {
         return FORMAT_BAD_FIELD;
     }
-    *out = (struct format_record){length, load_u16_le(from + RECORD_TYPE), load_u64_le(from + RECORD_TAG),
-                                  from + RECORD_PAYLOAD};
+    *out = (struct format_record){length, type, tag, from + RECORD_PAYLOAD};
     return FORMAT_OK;
 }
 
-/* --- seal ---------------------------------------------------------------------------------------------------------------------- */
+/* --- seal
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 void format_seal_encode(const struct format_seal *seal, uint8_t sector[FORMAT_SECTOR_BYTES])
 {
@@ -533,7 +545,9 @@ enum format_verdict format_seal_decode(const uint8_t sector[FORMAT_SECTOR_BYTES]
     return FORMAT_OK;
 }
 
-/* --- names ----------------------------------------------------------------------------------------------------------------------- */
+/* --- names
+ * -----------------------------------------------------------------------------------------------------------------------
+ */
 
 enum { DIGITS = 20 };
 

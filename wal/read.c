@@ -28,7 +28,7 @@
 
 #include <inttypes.h>
 
-enum { READER_ALIGN = 4096, MAP_WINDOW_BYTES = 4 << 20, VERIFY_WINDOW_BYTES = 8 << 20 };
+enum { READER_ALIGN = 4096, MAP_WINDOW_BYTES = 4 << 20, VERIFY_WINDOW_BYTES = 8 << 20, CACHED_WINDOW_BYTES = 1 << 20 };
 
 int reader_create(struct wal *log, uint32_t capacity_bytes, struct reader **out)
 {
@@ -508,9 +508,11 @@ int read_verify(struct wal *log, struct wal_verify_report *report, int (*progres
     verification.map.capacity = map_capacity(largest_bytes, log->shape.block_bytes);
     verification.map.entries =
         memory_take(log->options.allocator, verification.map.capacity * sizeof(struct map_entry), 16);
-    int status = verification.map.entries != NULL ? window_create(&verification.window, verification.io, own_io != NULL,
-                                                                  VERIFY_WINDOW_BYTES, log->options.allocator)
-                                                  : WAL_ENOMEM;
+    /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads are large. */
+    uint32_t window_bytes = verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES;
+    int status = verification.map.entries == NULL ? WAL_ENOMEM
+                                                  : window_create(&verification.window, verification.io, own_io != NULL,
+                                                                  window_bytes, log->options.allocator);
     if (status == 0) {
         status = verify_all(&verification, progress, context);
         window_destroy(&verification.window);
