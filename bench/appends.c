@@ -35,7 +35,7 @@ enum {
 static const uint64_t segment_bytes_default = UINT64_C(64) << 20;
 static const double warm_seconds = 0.2;
 
-/* --- the log of a case ------------------------------------------------------------------------------------------ */
+/* --- the log of a case --------------------------------------------------------------------------- */
 
 static struct wal_options options_of(const struct bench_case *self)
 {
@@ -138,7 +138,7 @@ static void window_end(const struct window *window, const struct wal *log, const
     sample_latency(sample, histogram);
 }
 
-/* --- blocking threads ------------------------------------------------------------------------------------------- */
+/* --- blocking threads ---------------------------------------------------------------------------- */
 
 enum phase { WARMING, MEASURING, STOPPING };
 
@@ -240,7 +240,7 @@ int append_threads(const struct bench_case *self, struct sample *sample)
     return result;
 }
 
-/* --- one event loop --------------------------------------------------------------------------------------------- */
+/* --- one event loop ------------------------------------------------------------------------------ */
 
 struct loop {
     const struct bench_case *self;
@@ -337,7 +337,7 @@ int append_loop(const struct bench_case *self, struct sample *sample)
     return result;
 }
 
-/* --- rolls ------------------------------------------------------------------------------------------------------ */
+/* --- rolls --------------------------------------------------------------------------------------- */
 
 /* The commits that roll are found by asking for the stats behind each one, apart from the measured window: asking
  * costs time. */
@@ -391,7 +391,7 @@ int append_roll(const struct bench_case *self, struct sample *sample)
     return result;
 }
 
-/* --- before and after the rounds -------------------------------------------------------------------------------- */
+/* --- before and after the rounds ----------------------------------------------------------------- */
 
 /* Streams through the log until files have come round, so that no case meets one that is being zeroed. */
 int appends_prepare(const struct bench_case *self)

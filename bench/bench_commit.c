@@ -32,7 +32,7 @@ struct settings settings = {
 static volatile sig_atomic_t interrupt_seen;
 static bool directory_made;
 
-/* --- shared helpers --------------------------------------------------------------------------------------------- */
+/* --- shared helpers ------------------------------------------------------------------------------ */
 
 uint64_t clock_ns(void)
 {
@@ -73,7 +73,7 @@ void sample_latency(struct sample *sample, const struct histogram *histogram)
     sample->max_ns = histogram->max_ns;
 }
 
-/* --- the directory ---------------------------------------------------------------------------------------------- */
+/* --- the directory ------------------------------------------------------------------------------- */
 
 static void on_interrupt(int number)
 {
@@ -121,7 +121,7 @@ static int make_directory(const char *parent)
     return 0;
 }
 
-/* --- rounds ----------------------------------------------------------------------------------------------------- */
+/* --- rounds -------------------------------------------------------------------------------------- */
 
 static uint64_t draw(uint64_t *state)
 {
@@ -220,7 +220,7 @@ static int run_all(const char *parent)
     return result;
 }
 
-/* --- options ---------------------------------------------------------------------------------------------------- */
+/* --- options ------------------------------------------------------------------------------------- */
 
 static enum wal_strategy strategies[4];
 static enum wal_backend backends[3];

@@ -1,10 +1,11 @@
 /* crash_explore.c - workloads, cuts at every moment, verdicts.
  *
- * How it goes: a workload runs on a simulated disk; the disk calls `moment` around everything that a cut could come between. There the
- * explorer makes images of what the disk may hold after a power cut or a kill - all of them while there are few, drawn ones when there
- * are many - and opens each. The log found must be one of the states that the model allows: after m of the operations accepted since the
- * last open that returned, m not below those acknowledged; and the verdict must be clean or torn. Then the same goes on with that
- * image: cuts within its recovery, more work, more cuts, to the depth that was asked for.
+ * How it goes: a workload runs on a simulated disk; the disk calls `moment` around everything that a cut could come
+ * between. There the explorer makes images of what the disk may hold after a power cut or a kill - all of them while
+ * there are few, drawn ones when there are many - and opens each. The log found must be one of the states that the
+ * model allows: after m of the operations accepted since the last open that returned, m not below those acknowledged;
+ * and the verdict must be clean or torn. Then the same goes on with that image: cuts within its recovery, more work,
+ * more cuts, to the depth that was asked for.
  *
  * In damage mode an image is first damaged in one sector, or loses a file, and the verdict is classified instead:
  *   reported      corrupt, uncertain, an error; or a read that fails, naming its place
@@ -42,7 +43,7 @@ struct level {
 
 static void moment(void *context, struct sim_disk *disk, const char *what);
 
-/* --- chance ----------------------------------------------------------------------------------------------------------- */
+/* --- chance -------------------------------------------------------------------------------------- */
 
 static uint64_t draw(struct explorer *explorer, uint64_t below)
 {
@@ -91,7 +92,7 @@ static unsigned choose_cut(void *context, unsigned options)
     return 1 + (unsigned)draw(cutter->explorer, options - 1);
 }
 
-/* --- failures ----------------------------------------------------------------------------------------------------------- */
+/* --- failures ------------------------------------------------------------------------------------ */
 
 static void fail(struct explorer *explorer, uint64_t *counter, const char *what, const char *detail)
 {
@@ -123,7 +124,8 @@ static void fail_states(struct level *level, const struct state *found)
     char should[200];
     model_print(found, is, sizeof(is));
     model_print(&level->history->states[level->acknowledged], should, sizeof(should));
-    (void)snprintf(detail, sizeof(detail), "found %s; acknowledged %u of %u: %s", is, level->acknowledged, level->history->operations, should);
+    (void)snprintf(detail, sizeof(detail), "found %s; acknowledged %u of %u: %s", is, level->acknowledged,
+                   level->history->operations, should);
     for (unsigned m = 0; m < level->acknowledged; m++) {
         if (model_equal(&level->history->states[m], found)) {
             fail(explorer, &explorer->lost, "acknowledged records are gone", detail);
@@ -133,7 +135,7 @@ static void fail_states(struct level *level, const struct state *found)
     fail(explorer, &explorer->returned, "not a state that the log ever had", detail);
 }
 
-/* --- opening an image ------------------------------------------------------------------------------------------------------ */
+/* --- opening an image ---------------------------------------------------------------------------- */
 
 static struct wal_options options_of(struct explorer *explorer)
 {
@@ -142,7 +144,8 @@ static struct wal_options options_of(struct explorer *explorer)
     options.block_bytes = BLOCK_BYTES;
     options.segment_bytes = (uint64_t)SEGMENT_BLOCKS * BLOCK_BYTES;
     options.batch_bytes_max = BATCH_BLOCKS * BLOCK_BYTES;
-    options.batches_in_flight_max = explorer->in_flight != 0 ? explorer->in_flight : 1 + (uint32_t)(explorer->workload_seed % 3);
+    options.batches_in_flight_max =
+        explorer->in_flight != 0 ? explorer->in_flight : 1 + (uint32_t)(explorer->workload_seed % 3);
     options.segments_pool_max = 2;
     options.segments_max = 32;
     if (explorer->workload_seed % 7 == 0) {
@@ -160,7 +163,8 @@ static void examine(struct level *parent, struct sim_disk *image, unsigned ackno
     explorer->images++;
     explorer->images_of_workload++;
     explorer->nested += parent->depth != 0;
-    struct level level = {.explorer = explorer, .history = parent->history, .acknowledged = acknowledged, .depth = parent->depth + 1};
+    struct level level = {
+        .explorer = explorer, .history = parent->history, .acknowledged = acknowledged, .depth = parent->depth + 1};
     const struct sim_hooks hooks = {choose_any, moment, &level};
     sim_disk_set_hooks(image, &hooks);
     struct wal_options options = options_of(explorer);
@@ -171,8 +175,8 @@ static void examine(struct level *parent, struct sim_disk *image, unsigned ackno
     explorer->rows[verdict.row]++;
     if (status != 0) {
         bool alarm = status == WAL_ECORRUPT || status == WAL_EUNCERTAIN;
-        fail(explorer, alarm ? &explorer->false_alarms : &explorer->other, alarm ? "false alarm on a crash" : "open fails after a crash",
-             verdict.text);
+        fail(explorer, alarm ? &explorer->false_alarms : &explorer->other,
+             alarm ? "false alarm on a crash" : "open fails after a crash", verdict.text);
         sim_disk_destroy(image);
         return;
     }
@@ -183,7 +187,8 @@ static void examine(struct level *parent, struct sim_disk *image, unsigned ackno
     int read = model_read(log, &history->states[0], why, sizeof(why));
     history->operations = 0;
     if (read != 0) {
-        fail(explorer, &explorer->wrong, read > 0 ? "wrong data passed as valid" : "a recovered log does not read", why);
+        fail(explorer, &explorer->wrong, read > 0 ? "wrong data passed as valid" : "a recovered log does not read",
+             why);
     } else if (match(level.history, acknowledged, &history->states[0]) < 0) {
         fail_states(&level, &history->states[0]);
     }
@@ -199,7 +204,7 @@ static void examine(struct level *parent, struct sim_disk *image, unsigned ackno
     sim_disk_destroy(image);
 }
 
-/* --- damage --------------------------------------------------------------------------------------------------------------------- */
+/* --- damage -------------------------------------------------------------------------------------- */
 
 /* The highest mark that a reader can find: what it proves, and whether a head that could lead there reads. */
 static uint64_t highest_mark_on(struct sim_disk *image)
@@ -215,7 +220,8 @@ static uint64_t highest_mark_on(struct sim_disk *image)
             if (format_head_decode(content + offset, BLOCK_BYTES, &head) == FORMAT_OK &&
                 format_head_is_self_valid(&head, segment, offset / BLOCK_BYTES)) {
                 highest = head.mark > highest ? head.mark : highest;
-            } else if (format_seal_decode(content + offset, &seal) == FORMAT_OK && seal.segment == segment && seal.own_offset == offset) {
+            } else if (format_seal_decode(content + offset, &seal) == FORMAT_OK && seal.segment == segment &&
+                       seal.own_offset == offset) {
                 highest = seal.last_number > highest ? seal.last_number : highest;
             }
         }
@@ -264,7 +270,8 @@ static bool damage(struct explorer *explorer, struct sim_disk *image)
     return false;
 }
 
-static void classify(struct level *level, struct sim_disk *image, struct wal *log, const struct wal_verdict *verdict, unsigned acknowledged)
+static void classify(struct level *level, struct sim_disk *image, struct wal *log, const struct wal_verdict *verdict,
+                     unsigned acknowledged)
 {
     struct explorer *explorer = level->explorer;
     struct state found;
@@ -280,8 +287,10 @@ static void classify(struct level *level, struct sim_disk *image, struct wal *lo
         explorer->lies_irreducible++;
     } else {
         char detail[600];
-        (void)snprintf(detail, sizeof(detail), "verdict %d row Y%d batch %" PRIu64 " at %" PRIu64 ":%" PRIu64 ", highest mark on the disk %" PRIu64,
-                       verdict->kind, verdict->row, verdict->batch, verdict->segment, verdict->offset, highest_mark_on(image));
+        (void)snprintf(
+            detail, sizeof(detail),
+            "verdict %d row Y%d batch %" PRIu64 " at %" PRIu64 ":%" PRIu64 ", highest mark on the disk %" PRIu64,
+            verdict->kind, verdict->row, verdict->batch, verdict->segment, verdict->offset, highest_mark_on(image));
         fail(explorer, &explorer->lies_avoidable, "damage under a mark was passed off as the end", detail);
     }
 }
@@ -315,7 +324,7 @@ static void examine_damaged(struct level *parent, struct sim_disk *image, unsign
     sim_disk_destroy(image);
 }
 
-/* --- moments -------------------------------------------------------------------------------------------------------------------------- */
+/* --- moments ------------------------------------------------------------------------------------- */
 
 static void take_image(struct level *level, struct sim_disk *disk, unsigned acknowledged, const struct cutter *how)
 {
@@ -325,7 +334,8 @@ static void take_image(struct level *level, struct sim_disk *disk, unsigned ackn
         return;
     }
     bool kill = explorer->mode != CRASH_DAMAGE && how->how == CUT_MIXED && chance(explorer, 4);
-    struct sim_disk *image = kill ? sim_disk_kill(disk, NULL, choose_cut, &cutter) : sim_disk_cut(disk, NULL, choose_cut, &cutter);
+    struct sim_disk *image =
+        kill ? sim_disk_kill(disk, NULL, choose_cut, &cutter) : sim_disk_cut(disk, NULL, choose_cut, &cutter);
     if (explorer->mode == CRASH_DAMAGE) {
         examine_damaged(level, image, acknowledged);
     } else {
@@ -346,7 +356,8 @@ static void moment(void *context, struct sim_disk *disk, const char *what)
     struct level *level = context;
     struct explorer *explorer = level->explorer;
     static const unsigned one_in[3] = {1, 14, 24};
-    if (level->quiet || explorer->failed || level->depth >= explorer->depth_max || !chance(explorer, one_in[level->depth])) {
+    if (level->quiet || explorer->failed || level->depth >= explorer->depth_max ||
+        !chance(explorer, one_in[level->depth])) {
         return;
     }
     unsigned acknowledged = level->log != NULL ? (unsigned)wal_durable_ticket(level->log) : level->acknowledged;
@@ -371,7 +382,7 @@ static void moment(void *context, struct sim_disk *disk, const char *what)
     }
 }
 
-/* --- work -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- work ---------------------------------------------------------------------------------------- */
 
 static struct operation draw_operation(struct explorer *explorer, const struct state *now)
 {
@@ -397,7 +408,8 @@ static struct operation draw_operation(struct explorer *explorer, const struct s
         break;
     case 4:
     case 5:
-        operation = (struct operation){.kind = OP_START, .index = now->next - draw(explorer, span + 1 < 4 ? span + 1 : 4)};
+        operation =
+            (struct operation){.kind = OP_START, .index = now->next - draw(explorer, span + 1 < 4 ? span + 1 : 4)};
         break;
     case 6:
         if (chance(explorer, 3)) {
@@ -462,7 +474,8 @@ static bool accept(struct level *level)
 static void work(struct level *level, unsigned operations)
 {
     struct explorer *explorer = level->explorer;
-    for (unsigned i = 0; i < operations && !explorer->failed && level->history->operations < MODEL_OPERATIONS_MAX; i++) {
+    for (unsigned i = 0; i < operations && !explorer->failed && level->history->operations < MODEL_OPERATIONS_MAX;
+         i++) {
         if (!accept(level)) {
             return;
         }
@@ -525,8 +538,8 @@ bool explore_one(struct explorer *explorer, uint64_t workload_seed)
         level.quiet = explorer->mode == CRASH_FAULTS;
         level.log = log;
         if (explorer->mode == CRASH_FAULTS) {
-            sim_disk_fail(disk, chance(explorer, 2) ? SIM_FAULT_ERROR : SIM_FAULT_FOR_EVER, 1 + (unsigned)draw(explorer, 40),
-                          chance(explorer, 4) ? ENOSPC : EIO);
+            sim_disk_fail(disk, chance(explorer, 2) ? SIM_FAULT_ERROR : SIM_FAULT_FOR_EVER,
+                          1 + (unsigned)draw(explorer, 40), chance(explorer, 4) ? ENOSPC : EIO);
         }
         unsigned lives = 4 + (unsigned)draw(explorer, 18);
         work(&level, lives);

@@ -1,4 +1,5 @@
-/* crash_explore.h - runs workloads on the simulated disk, cuts the power or kills at every moment, opens what is left, and judges it. */
+/* crash_explore.h - runs workloads on the simulated disk, cuts the power or kills at every moment, opens what is left,
+ * and judges it. */
 
 #ifndef TESTS_CRASH_EXPLORE_H
 #define TESTS_CRASH_EXPLORE_H
@@ -13,14 +14,14 @@ struct explorer {
     enum crash_mode mode;
     uint64_t seed;
     uint64_t images_wanted;
-    unsigned depth_max;  /* Crashes in a row: 1 to 3. */
-    unsigned in_flight;  /* 0: drawn for each workload. */
-    double seconds;      /* 0: no bound. */
+    unsigned depth_max; /* Crashes in a row: 1 to 3. */
+    unsigned in_flight; /* 0: drawn for each workload. */
+    double seconds;     /* 0: no bound. */
 
     /* Counted. */
     uint64_t workloads;
-    uint64_t images;     /* Recovered. */
-    uint64_t nested;     /* Of them, crashes within a recovery or behind one. */
+    uint64_t images; /* Recovered. */
+    uint64_t nested; /* Of them, crashes within a recovery or behind one. */
     uint64_t verdicts[5];
     uint64_t rows[12];
     uint64_t lost, returned, wrong, false_alarms, other;

@@ -1,7 +1,7 @@
 /* crash_model.c - what the log must hold.
  *
- * Invariants: a state's records are [start, next) without gaps; type, tag, size and bytes of a record follow from its id alone, so one byte of
- * the id is all that a state keeps of it. */
+ * Invariants: a state's records are [start, next) without gaps; type, tag, size and bytes of a record follow from its
+ * id alone, so one byte of the id is all that a state keeps of it. */
 
 #include "tests/crash_model.h"
 
@@ -22,7 +22,8 @@ void model_record(uint8_t id, struct wal_record *record)
 {
     static uint8_t payloads[MODEL_IDS][MODEL_PAYLOAD_MAX];
     payload_of(id, payloads[id]);
-    *record = (struct wal_record){.data = payloads[id], .size = sizes[id], .type = (uint16_t)(1 + id), .tag = 1000u + id};
+    *record =
+        (struct wal_record){.data = payloads[id], .size = sizes[id], .type = (uint16_t)(1 + id), .tag = 1000u + id};
 }
 
 void model_metadata(uint8_t id, uint8_t bytes[64], uint32_t *size)
@@ -92,9 +93,10 @@ static int read_records(struct wal *log, struct state *found, char *why, size_t 
             break;
         }
         uint8_t id = (uint8_t)(record.type - 1);
-        if (record.index != found->next || id >= MODEL_IDS || !record_is(&record, id) || found->next - found->start >= MODEL_RECORDS_MAX) {
-            (void)snprintf(why, why_bytes, "index %" PRIu64 " holds bytes that nobody wrote (type %u, size %u)", record.index, record.type,
-                           record.size);
+        if (record.index != found->next || id >= MODEL_IDS || !record_is(&record, id) ||
+            found->next - found->start >= MODEL_RECORDS_MAX) {
+            (void)snprintf(why, why_bytes, "index %" PRIu64 " holds bytes that nobody wrote (type %u, size %u)",
+                           record.index, record.type, record.size);
             status = 1;
             break;
         }
@@ -133,7 +135,8 @@ bool model_equal(const struct state *a, const struct state *b)
 
 void model_print(const struct state *state, char *text, size_t bytes)
 {
-    int length = snprintf(text, bytes, "[%" PRIu64 ",%" PRIu64 ") meta %u:", state->start, state->next, state->metadata);
+    int length =
+        snprintf(text, bytes, "[%" PRIu64 ",%" PRIu64 ") meta %u:", state->start, state->next, state->metadata);
     for (uint64_t i = 0; i < state->next - state->start && length > 0 && (size_t)length + 2 < bytes; i++) {
         length += snprintf(text + length, bytes - (size_t)length, "%u", state->ids[i]);
     }
@@ -152,7 +155,8 @@ int model_submit(struct wal *log, const struct operation *operation, struct wal_
         model_record(operation->ids[i], &records[i]);
     }
     uint8_t metadata[64];
-    struct wal_append append = {.records = records, .record_count = operation->record_count, .flags = WAL_APPEND_NO_WAIT};
+    struct wal_append append = {
+        .records = records, .record_count = operation->record_count, .flags = WAL_APPEND_NO_WAIT};
     if (operation->metadata != 0) {
         append.flags |= WAL_APPEND_METADATA;
         append.metadata = metadata;

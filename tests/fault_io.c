@@ -32,7 +32,7 @@ struct fault_io {
     struct wal_io *disk;
     pthread_mutex_t lock; /* Guards all below. */
     pthread_cond_t gate;
-    bool shut;
+    uint32_t shut; /* To these kinds. */
     struct fault_rule rules[RULES_MAX];
     size_t rule_count;
     struct fault_flip flips[FLIPS_MAX];
@@ -59,8 +59,7 @@ static void give(struct fault_io *fault)
     CHECK(pthread_mutex_unlock(&fault->lock) == 0);
 }
 
-/* --- rules -----------------------------------------------------------------------------------------------------------
- */
+/* --- rules --------------------------------------------------------------------------------------- */
 
 /* Counts one operation; the negative errno that it must fail with, or 0. */
 static int concerned(struct fault_io *fault, uint32_t kind, bool *carried_out)
@@ -129,8 +128,7 @@ static void flip_bytes(struct fault_io *fault, struct wal_io_op *op)
     give(fault);
 }
 
-/* --- control plane ---------------------------------------------------------------------------------------------------
- */
+/* --- control plane ------------------------------------------------------------------------------- */
 
 static int fault_open(struct wal_io *io, const char *name, unsigned flags, int *file_out)
 {
@@ -218,8 +216,7 @@ static int fault_forget_cache(struct wal_io *io, int file)
     return error != 0 ? error : of(io)->disk->ops->forget_cache(of(io)->disk, file);
 }
 
-/* --- data plane ------------------------------------------------------------------------------------------------------
- */
+/* --- data plane ---------------------------------------------------------------------------------- */
 
 static int fault_execute(struct wal_io *io, struct wal_io_op *op)
 {
@@ -227,13 +224,11 @@ static int fault_execute(struct wal_io *io, struct wal_io_op *op)
     uint32_t kind = kind_of(op);
     bool carried_out;
     int error = concerned(fault, kind, &carried_out);
-    if (kind != FAULT_READ) {
-        take(fault);
-        while (fault->shut) {
-            CHECK(pthread_cond_wait(&fault->gate, &fault->lock) == 0);
-        }
-        give(fault);
+    take(fault);
+    while ((fault->shut & kind) != 0) {
+        CHECK(pthread_cond_wait(&fault->gate, &fault->lock) == 0);
     }
+    give(fault);
     if (error == 0 || carried_out) {
         int real = fault->disk->ops->execute(fault->disk, op);
         if (real == 0 && kind == FAULT_READ) {
@@ -329,8 +324,7 @@ static const struct wal_io_ops fault_ops = {
     .destroy = fault_destroy,
 };
 
-/* --- making and steering ---------------------------------------------------------------------------------------------
- */
+/* --- making and steering ------------------------------------------------------------------------- */
 
 struct fault_io *fault_io_make(const char *directory, enum wal_backend backend)
 {
@@ -419,16 +413,15 @@ const char *fault_io_last(struct fault_io *fault)
     return word;
 }
 
-void fault_io_gate(struct fault_io *fault, bool shut)
+void fault_io_gate(struct fault_io *fault, uint32_t kinds)
 {
     take(fault);
-    fault->shut = shut;
+    fault->shut = kinds;
     CHECK(pthread_cond_broadcast(&fault->gate) == 0);
     give(fault);
 }
 
-/* --- directories -----------------------------------------------------------------------------------------------------
- */
+/* --- directories --------------------------------------------------------------------------------- */
 
 void scratch_make(char path[SCRATCH_PATH_BYTES])
 {
@@ -570,8 +563,7 @@ uint64_t scratch_digest(const char *path)
     return digest;
 }
 
-/* --- segments --------------------------------------------------------------------------------------------------------
- */
+/* --- segments ------------------------------------------------------------------------------------ */
 
 void scratch_path(const char *directory, uint64_t segment, char path[SCRATCH_PATH_BYTES])
 {
@@ -658,8 +650,7 @@ uint64_t scratch_newest(const char *directory)
     return newest;
 }
 
-/* --- samples ---------------------------------------------------------------------------------------------------------
- */
+/* --- samples ------------------------------------------------------------------------------------- */
 
 enum { SAMPLES_MAX = 64 };
 

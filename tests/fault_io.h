@@ -74,11 +74,10 @@ uint64_t fault_io_hits(struct fault_io *fault);
 /* The kind of operation that the last one hit, in a word. */
 const char *fault_io_last(struct fault_io *fault);
 
-/* While the gate is shut, writes and syncs by execute() wait at it. */
-void fault_io_gate(struct fault_io *fault, bool shut);
+/* Operations of these kinds by execute() wait at the gate until it is opened to them. 0: open to all. */
+void fault_io_gate(struct fault_io *fault, uint32_t kinds);
 
-/* --- directories ---------------------------------------------------------------------------------------------------
- */
+/* --- directories --------------------------------------------------------------------------------- */
 
 enum { SCRATCH_PATH_BYTES = 512 };
 
@@ -111,8 +110,7 @@ size_t scratch_batches(const char *directory, uint64_t segment, struct found_bat
 /* The highest segment whose file exists and whose opening anchor decodes. 0: none. */
 uint64_t scratch_newest(const char *directory);
 
-/* --- samples: records whose content follows from their tag
- * ------------------------------------------------------------ */
+/* --- samples: records whose content follows from their tag --------------------------------------- */
 
 enum { SAMPLE_BYTES_MAX = 300 };
 

@@ -27,7 +27,7 @@ struct lane *lane;
 bool in_child;
 char log_path[4096];
 
-/* --- randomness and failure ------------------------------------------------------------------------------------- */
+/* --- randomness and failure ---------------------------------------------------------------------- */
 
 uint64_t mix(uint64_t value)
 {
@@ -75,7 +75,7 @@ void fail_call(const struct wal *log, const char *call, int result)
     fail("%s: %s (%d) %s", call, wal_strerror(result), result, text);
 }
 
-/* --- points ----------------------------------------------------------------------------------------------------- */
+/* --- points -------------------------------------------------------------------------------------- */
 
 void wal_point(const char *name)
 {
@@ -97,7 +97,7 @@ void wal_point(const char *name)
     }
 }
 
-/* --- what an operation writes ----------------------------------------------------------------------------------- */
+/* --- what an operation writes -------------------------------------------------------------------- */
 
 static void fill(unsigned char *bytes, size_t size, uint64_t key)
 {
@@ -143,7 +143,7 @@ void apply(struct model *model, const struct operation *operation)
         model->metadata_id = operation->id;
 }
 
-/* --- comparing -------------------------------------------------------------------------------------------------- */
+/* --- comparing ----------------------------------------------------------------------------------- */
 
 void check_record(const struct wal_record *record, uint64_t index)
 {

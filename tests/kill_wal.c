@@ -51,7 +51,7 @@
 
 #include "tests/kill.h"
 
-/* --- the parent of a lane --------------------------------------------------------------------------------------- */
+/* --- the parent of a lane ------------------------------------------------------------------------ */
 
 /* A second writer and a reader while the child appends; a process of its own. model stands before operation 0 of the
  * journal. */
@@ -283,7 +283,7 @@ __attribute__((noreturn)) static void run_lane(unsigned number)
     _exit(0);
 }
 
-/* --- the whole -------------------------------------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------------------------------- */
 
 static void stop_lanes(int signal_number)
 {

@@ -1,14 +1,16 @@
 /* sim_disk.c - a disk in memory that forgets whatever it may forget.
  *
- * How it is kept: each file has its durable bytes and its cached bytes, and the disk has a list of versions: sectors that were
- * written and are not durable yet, in the order of writing. A read sees the cache. Making a sector durable copies that version and forgets it
- * and older ones. A cut throws the cache away and chooses, for each sector with versions, one of them or the durable bytes. Names are kept twice
- * in the same way: the durable list, the list as seen, and the operations between them.
+ * How it is kept: each file has its durable bytes and its cached bytes, and the disk has a list of versions: sectors
+ * that were written and are not durable yet, in the order of writing. A read sees the cache. Making a sector durable
+ * copies that version and forgets it and older ones. A cut throws the cache away and chooses, for each sector with
+ * versions, one of them or the durable bytes. Names are kept twice in the same way: the durable list, the list as seen,
+ * and the operations between them.
  *
  * What can fail: what the test asked to fail (sim_disk_fail), or room that it took away.
  *
- * Invariants: a sector without versions has the same bytes in cache and durable, but while a write of it is in flight; an operation
- * completes once; its buffer has not changed between submit and completion (checked: the log promised that). */
+ * Invariants: a sector without versions has the same bytes in cache and durable, but while a write of it is in flight;
+ * an operation completes once; its buffer has not changed between submit and completion (checked: the log promised
+ * that). */
 
 #define _GNU_SOURCE
 #include "tests/sim_disk.h"
@@ -91,7 +93,7 @@ static struct sim_disk *disk_of(struct wal_io *io)
     return (struct sim_disk *)io;
 }
 
-/* --- faults and moments ----------------------------------------------------------------------------------------------------- */
+/* --- faults and moments -------------------------------------------------------------------------- */
 
 static void moment(struct sim_disk *disk, const char *what)
 {
@@ -104,8 +106,9 @@ static void moment(struct sim_disk *disk, const char *what)
 static int fault_now(struct sim_disk *disk)
 {
     disk->operations++;
-    bool due = disk->fault != SIM_FAULT_NONE &&
-               (disk->operations == disk->fault_at || (disk->fault == SIM_FAULT_FOR_EVER && disk->operations > disk->fault_at));
+    bool due =
+        disk->fault != SIM_FAULT_NONE && (disk->operations == disk->fault_at ||
+                                          (disk->fault == SIM_FAULT_FOR_EVER && disk->operations > disk->fault_at));
     return due ? -disk->fault_error : 0;
 }
 
@@ -125,7 +128,7 @@ static void maybe_land(struct sim_disk *disk)
     }
 }
 
-/* --- sectors -------------------------------------------------------------------------------------------------------------------- */
+/* --- sectors ------------------------------------------------------------------------------------- */
 
 static void ensure_bytes(struct file *file, uint64_t bytes)
 {
@@ -140,7 +143,8 @@ static void ensure_bytes(struct file *file, uint64_t bytes)
     }
 }
 
-static void add_version(struct sim_disk *disk, unsigned file, uint64_t sector, const uint8_t *bytes, const struct wal_io_op *op)
+static void add_version(struct sim_disk *disk, unsigned file, uint64_t sector, const uint8_t *bytes,
+                        const struct wal_io_op *op)
 {
     if (disk->version_count == disk->version_capacity) {
         disk->version_capacity = disk->version_capacity != 0 ? 2 * disk->version_capacity : 64;
@@ -197,7 +201,8 @@ static void make_durable(struct sim_disk *disk, unsigned file, uint64_t first_se
 {
     for (unsigned i = 0; i < disk->version_count;) {
         struct version *version = &disk->versions[i];
-        if (version->file != file || version->in_flight || version->sector < first_sector || version->sector >= end_sector) {
+        if (version->file != file || version->in_flight || version->sector < first_sector ||
+            version->sector >= end_sector) {
             i++;
             continue;
         }
@@ -207,7 +212,7 @@ static void make_durable(struct sim_disk *disk, unsigned file, uint64_t first_se
     disk->files[file].durable_bytes = disk->files[file].bytes;
 }
 
-/* --- data plane -------------------------------------------------------------------------------------------------------------------- */
+/* --- data plane ---------------------------------------------------------------------------------- */
 
 static unsigned file_of(const struct sim_disk *disk, int handle)
 {
@@ -226,7 +231,8 @@ static void read_now(struct sim_disk *disk, struct wal_io_op *op)
         memcpy(op->buffer, file->cache + op->offset, op->moved_bytes);
     }
     uint64_t bad_offset = disk->bad_sector * SIM_SECTOR_BYTES;
-    if (disk->bad_sector != UINT64_MAX && disk->bad_file == number && bad_offset >= op->offset && bad_offset < op->offset + op->moved_bytes) {
+    if (disk->bad_sector != UINT64_MAX && disk->bad_file == number && bad_offset >= op->offset &&
+        bad_offset < op->offset + op->moved_bytes) {
         if (!disk->bad_once_other) {
             op->result = -EIO;
             return;
@@ -347,7 +353,7 @@ static int no_event_fd(struct wal_io *io)
     return -1;
 }
 
-/* --- names --------------------------------------------------------------------------------------------------------------------------- */
+/* --- names --------------------------------------------------------------------------------------- */
 
 static struct name *find_name(struct names *names, const char *text)
 {
@@ -594,7 +600,7 @@ static const struct wal_io_ops sim_ops = {
     .destroy = destroy_io,
 };
 
-/* --- a disk's life ---------------------------------------------------------------------------------------------------------------------- */
+/* --- a disk's life ------------------------------------------------------------------------------- */
 
 struct sim_disk *sim_disk_create(const struct sim_hooks *hooks)
 {
@@ -659,7 +665,8 @@ void sim_disk_set_room(struct sim_disk *disk, uint64_t bytes)
 static bool decides_sector(const struct sim_disk *disk, unsigned at)
 {
     for (unsigned i = 0; i < at; i++) {
-        if (disk->versions[i].file == disk->versions[at].file && disk->versions[i].sector == disk->versions[at].sector) {
+        if (disk->versions[i].file == disk->versions[at].file &&
+            disk->versions[i].sector == disk->versions[at].sector) {
             return false;
         }
     }
@@ -693,7 +700,8 @@ static void copy_files(struct sim_disk *to, const struct sim_disk *from)
     to->room_bytes = from->room_bytes;
 }
 
-struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one, void *context)
+struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one,
+                              void *context)
 {
     struct sim_disk *after = sim_disk_create(hooks);
     copy_files(after, disk);
@@ -704,14 +712,15 @@ struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hook
         const struct version *candidates[8];
         unsigned count = 0;
         for (unsigned j = i; j < disk->version_count && count < 8; j++) {
-            if (disk->versions[j].file == disk->versions[i].file && disk->versions[j].sector == disk->versions[i].sector) {
+            if (disk->versions[j].file == disk->versions[i].file &&
+                disk->versions[j].sector == disk->versions[i].sector) {
                 candidates[count++] = &disk->versions[j];
             }
         }
         unsigned chosen = choose_one(context, count + 1);
         if (chosen != 0) {
-            memcpy(after->files[disk->versions[i].file].durable + disk->versions[i].sector * SIM_SECTOR_BYTES, candidates[chosen - 1]->bytes,
-                   SIM_SECTOR_BYTES);
+            memcpy(after->files[disk->versions[i].file].durable + disk->versions[i].sector * SIM_SECTOR_BYTES,
+                   candidates[chosen - 1]->bytes, SIM_SECTOR_BYTES);
         }
     }
     after->names = disk->durable_names;
@@ -730,7 +739,8 @@ struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hook
     return after;
 }
 
-struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one, void *context)
+struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one,
+                               void *context)
 {
     struct sim_disk *after = sim_disk_create(hooks);
     copy_files(after, disk);
@@ -748,7 +758,8 @@ struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hoo
         unsigned fate = version->in_flight ? choose_one(context, 3) : 0;
         if (fate == 0) {
             add_version(after, version->file, version->sector, version->bytes, NULL);
-            memcpy(after->files[version->file].cache + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
+            memcpy(after->files[version->file].cache + version->sector * SIM_SECTOR_BYTES, version->bytes,
+                   SIM_SECTOR_BYTES);
         } else if (fate == 1) {
             after->zombies[after->zombie_count] = *version;
             after->zombies[after->zombie_count].in_flight = false;
@@ -758,7 +769,7 @@ struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hoo
     return after;
 }
 
-/* --- damage ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- damage -------------------------------------------------------------------------------------- */
 
 unsigned sim_disk_file_count(const struct sim_disk *disk)
 {

@@ -1,13 +1,13 @@
 /* sim_disk.h - a disk in memory that forgets whatever it may forget.
  *
  * It is pessimistic in every point that a real one leaves open:
- *   - a write is volatile until it is made durable; a durable write makes only its own sectors so, a sync what was complete in that
- *     file before it; at a power cut each 512-byte sector that is not durable keeps any one of the versions it might have, whatever
- *     its neighbours do, those of writes in flight included;
+ *   - a write is volatile until it is made durable; a durable write makes only its own sectors so, a sync what was
+ * complete in that file before it; at a power cut each 512-byte sector that is not durable keeps any one of the
+ * versions it might have, whatever its neighbours do, those of writes in flight included;
  *   - names are volatile until the directory is synced: at a cut any subset of the operations since then has happened;
  *   - operations in flight complete in any order;
- *   - a killed process leaves the cache as it is, and its writes in flight may land later, until its files are locked by somebody else.
- * Everything that is left open is chosen by the owner's chooser, so runs repeat. */
+ *   - a killed process leaves the cache as it is, and its writes in flight may land later, until its files are locked
+ * by somebody else. Everything that is left open is chosen by the owner's chooser, so runs repeat. */
 
 #ifndef TESTS_SIM_DISK_H
 #define TESTS_SIM_DISK_H
@@ -25,7 +25,8 @@ enum sim_fault { SIM_FAULT_NONE = 0, SIM_FAULT_ERROR, SIM_FAULT_FOR_EVER };
 
 struct sim_hooks {
     sim_choose choose;
-    /* Before each operation that changes something, and before a completion is told: the moments at which a cut makes a difference. */
+    /* Before each operation that changes something, and before a completion is told: the moments at which a cut makes a
+     * difference. */
     void (*moment)(void *context, struct sim_disk *disk, const char *what);
     void *context;
 };
@@ -38,12 +39,15 @@ void sim_disk_set_hooks(struct sim_disk *disk, const struct sim_hooks *hooks);
 /* What a cut must decide: sectors with more than one version, and directory operations not synced. */
 unsigned sim_disk_undecided(const struct sim_disk *disk);
 
-/* The disk after a power cut; each undecided thing is chosen, a sector among its versions (0: the durable one), a directory operation between 0, not
- * done, and 1. The old disk stays as it is. */
-struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose, void *context);
+/* The disk after a power cut; each undecided thing is chosen, a sector among its versions (0: the durable one), a
+ * directory operation between 0, not done, and 1. The old disk stays as it is. */
+struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose,
+                              void *context);
 
-/* The disk after the process was killed: nothing written is lost, names are as they were seen; writes in flight have landed, or will, or not. */
-struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose, void *context);
+/* The disk after the process was killed: nothing written is lost, names are as they were seen; writes in flight have
+ * landed, or will, or not. */
+struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose,
+                               void *context);
 
 /* From now on the n-th operation (1: the next) fails with -error: a write may land in part. */
 void sim_disk_fail(struct sim_disk *disk, enum sim_fault fault, unsigned n, int error);

@@ -73,7 +73,7 @@ static const struct backend backends[] = {
     {"simulated", make_simulated, 0, false, true},
 };
 
-/* --- fixture --------------------------------------------------------------------------------- */
+/* --- fixture ------------------------------------------------------------------------------------- */
 
 static const char *temporary_root(void)
 {
@@ -238,7 +238,7 @@ static uint32_t read_blocks(const struct fixture *fixture, int file, unsigned fi
     return op.moved_bytes;
 }
 
-/* --- control plane --------------------------------------------------------------------------- */
+/* --- control plane ------------------------------------------------------------------------------- */
 
 struct names {
     unsigned count;
@@ -399,7 +399,7 @@ static void a_lock_on_a_file_ends_with_it(void **state)
     close_file(fixture, other);
 }
 
-/* --- execute --------------------------------------------------------------------------------- */
+/* --- execute ------------------------------------------------------------------------------------- */
 
 static void caps_make_sense(void **state)
 {
@@ -493,7 +493,7 @@ static void reading_is_not_writing(void **state)
     close_file(fixture, file);
 }
 
-/* --- submit and poll ------------------------------------------------------------------------- */
+/* --- submit and poll ----------------------------------------------------------------------------- */
 
 struct counted {
     struct wal_io_op op;
@@ -840,7 +840,7 @@ static void the_submitter_may_end(void **state)
     close_file(fixture, file);
 }
 
-/* --- wal_io_advance -------------------------------------------------------------------------- */
+/* --- wal_io_advance ------------------------------------------------------------------------------ */
 
 static struct wal_io_op fresh_op(enum wal_io_kind kind)
 {
@@ -916,7 +916,7 @@ static void advance_when_interrupted(void **state)
     assert_int_equal(op.moved_bytes, 4096);
 }
 
-/* --- all of them ----------------------------------------------------------------------------- */
+/* --- all of them --------------------------------------------------------------------------------- */
 
 struct named_test {
     const char *name;

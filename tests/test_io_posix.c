@@ -54,7 +54,7 @@ enum { BLOCK = 4096, BLOCKS = 256, SKIPPED = 77, NOBODY = 65534 };
 static char directory[256];
 static uint8_t *memory; /* BLOCKS blocks, aligned. */
 
-/* --- helpers ---------------------------------------------------------------------------------- */
+/* --- helpers ------------------------------------------------------------------------------------- */
 
 static int setup(void **state)
 {
@@ -171,7 +171,7 @@ static unsigned open_descriptors(void)
     return count;
 }
 
-/* --- the directory ---------------------------------------------------------------------------- */
+/* --- the directory ------------------------------------------------------------------------------- */
 
 static void a_directory_must_be_one(void **state)
 {
@@ -296,7 +296,7 @@ static void without_permission(void **state)
     assert_int_equal(chmod(directory, 0755), 0);
 }
 
-/* --- room ------------------------------------------------------------------------------------- */
+/* --- room ---------------------------------------------------------------------------------------- */
 
 static void fill_a_small_disk(void)
 {
@@ -376,7 +376,7 @@ static void a_file_that_ends_inside_a_block(void **state)
     }
 }
 
-/* --- locks ------------------------------------------------------------------------------------ */
+/* --- locks --------------------------------------------------------------------------------------- */
 
 static pid_t start_owner(int ready)
 {
@@ -421,7 +421,7 @@ static void locks_end_with_a_killed_owner(void **state)
     io->ops->destroy(io);
 }
 
-/* --- forbidden and missing system calls -------------------------------------------------------- */
+/* --- forbidden and missing system calls ---------------------------------------------------------- */
 
 static void make_a_ring_without_setup(void)
 {
@@ -509,7 +509,7 @@ static void what_an_old_file_system_lacks(void **state)
     in_child(sync_fails);
 }
 
-/* --- the ring, with results changed on their way ------------------------------------------------ */
+/* --- the ring, with results changed on their way ------------------------------------------------- */
 
 /* What the kernel is made to say, and what it was asked. */
 static struct script {

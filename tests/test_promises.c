@@ -113,8 +113,7 @@ static struct found_batch last_batch(const char *directory, uint64_t *segment_ou
     return found[count - 1];
 }
 
-/* --- P1 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P1 ------------------------------------------------------------------------------------------ */
 
 static void commit_for_ever(const char *directory, enum wal_backend backend, int pipe_end)
 {
@@ -172,8 +171,7 @@ static void test_p1_acknowledged_survives_kill(void **state)
     }
 }
 
-/* --- P2 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P2 ------------------------------------------------------------------------------------------ */
 
 static void nine_and_a_long_one(struct wal *log)
 {
@@ -241,8 +239,7 @@ static void test_p2_batch_with_a_hole_never_comes_back(void **state)
     tail_is_cut_for_good(*state, BLOCK, BLOCK);
 }
 
-/* --- P3 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P3 ------------------------------------------------------------------------------------------ */
 
 static void metadata_then_both(struct wal *log)
 {
@@ -301,8 +298,7 @@ static void test_p3_append_is_atomic(void **state)
     assert_int_equal(wal_close(log), 0);
 }
 
-/* --- P4 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P4 ------------------------------------------------------------------------------------------ */
 
 /* The batch whose first record is `index`, in segment 1. */
 static struct found_batch batch_of(const char *directory, uint64_t index)
@@ -525,8 +521,7 @@ static void test_p4_damage_anywhere_is_told(void **state)
     assert_true(told >= RECORDS / 2);
 }
 
-/* --- P5 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P5 ------------------------------------------------------------------------------------------ */
 
 enum { WAITERS = 4 };
 
@@ -608,8 +603,7 @@ static void test_p5_failed_sync_poisons(void **state)
     poison(*state, FAULT_WRITES | FAULT_SYNC, WAL_STRATEGY_FDATASYNC);
 }
 
-/* --- P6 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P6 ------------------------------------------------------------------------------------------ */
 
 static void sleep_ms(long ms)
 {
@@ -754,8 +748,7 @@ static void test_p6_no_room_for_a_segment(void **state)
     fault_io_free(disk);
 }
 
-/* --- P7 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P7 ------------------------------------------------------------------------------------------ */
 
 static void wrong_byte_is_an_error(struct fault_io *disk, uint64_t offset, uint8_t mask)
 {
@@ -801,8 +794,7 @@ static void test_p7_every_wrong_byte_is_an_error(void **state)
     fault_io_free(disk);
 }
 
-/* --- P8 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P8 ------------------------------------------------------------------------------------------ */
 
 struct meter {
     atomic_ulong live_bytes;
@@ -895,7 +887,7 @@ static void test_p8_full_buffers(void **state)
     struct wal *log = NULL;
     assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, NULL), 0);
     assert_int_equal(sample_commit(log, 1), 0);
-    fault_io_gate(disk, true);
+    fault_io_gate(disk, FAULT_WRITES | FAULT_SYNC);
     struct waiter committer = {.log = log};
     assert_int_equal(pthread_create(&committer.thread, NULL, commit_one, &committer), 0);
     struct wal_stats stats;
@@ -926,7 +918,7 @@ static void test_p8_full_buffers(void **state)
     uint64_t last = wal_last_index(log);
     sleep_ms(20);
     assert_int_equal(wal_last_index(log), last);
-    fault_io_gate(disk, false);
+    fault_io_gate(disk, 0);
     assert_int_equal(pthread_join(committer.thread, NULL), 0);
     assert_int_equal(committer.result, 0);
     assert_int_equal(wal_wait(log, receipt.ticket), 0);
@@ -959,8 +951,7 @@ static void test_p8_full_buffers_of_a_loop(void **state)
     assert_int_equal(wal_close(log), 0);
 }
 
-/* --- P9 --------------------------------------------------------------------------------------------------------------
- */
+/* --- P9 ------------------------------------------------------------------------------------------ */
 
 static int open_in_child(const char *directory, uint32_t flags)
 {

@@ -1,8 +1,8 @@
 /* test_threads.c - everything at once: threads that wait, an event loop, readers, truncations, on both backends.
  *
- * The happy path: each record's tag says who wrote it and as its how many-th, its content follows from its tag. Writers
- * check their receipts, readers whatever they meet, the end of the test that each writer's records stand in its order
- * without a gap.
+ * The happy path: each record's tag says who wrote it and as which of its own, its content follows from its tag.
+ * Writers check their receipts, readers whatever they meet, the end of the test that each writer's records stand in its
+ * order without a gap.
  *
  * What can fail: an answer that cannot be explained by what others do at the same time; a hang, which the alarm ends;
  * under a thread sanitizer, a race.
@@ -44,7 +44,6 @@ struct crowd {
     struct wal *log;
     atomic_bool over;
     atomic_ulong read;
-    bool truncating;
 };
 
 struct worker {
@@ -87,8 +86,7 @@ static struct wal_options small(uint32_t flags, enum wal_backend backend)
     return options;
 }
 
-/* --- who takes part --------------------------------------------------------------------------------------------------
- */
+/* --- who takes part ------------------------------------------------------------------------------ */
 
 static void *write_records(void *context)
 {
@@ -219,8 +217,7 @@ static void *cut_the_front(void *context)
     return NULL;
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------------------
- */
+/* --- the end ------------------------------------------------------------------------------------- */
 
 /* Each writer's records in its order, without a gap from the first that is still there to its last. */
 static void check_order(struct wal *log, const uint64_t *ends)
@@ -264,7 +261,7 @@ static void start(struct worker *worker, struct crowd *crowd, uint64_t number, v
 static void all_at_once(const char *directory, enum wal_backend backend, bool truncating, bool loop)
 {
     struct wal_options options = small(WAL_CREATE, backend);
-    struct crowd crowd = {.truncating = truncating};
+    struct crowd crowd = {0};
     int opened = wal_open(directory, &options, &crowd.log, NULL);
     if (opened == WAL_ESYSTEM && backend == WAL_BACKEND_URING) {
         print_message("skipped: no ring to be had here\n");
@@ -347,8 +344,7 @@ static void test_writers_that_wait(void **state)
     all_at_once(*state, WAL_BACKEND_AUTO, true, false);
 }
 
-/* --- truncations of the end ------------------------------------------------------------------------------------------
- */
+/* --- truncations of the end ---------------------------------------------------------------------- */
 
 /* Writers whose records may be cut off at any time: then their wait tells. */
 static void *write_under_the_knife(void *context)
@@ -408,7 +404,7 @@ static void check_rising(struct wal *log)
 static void ends_are_cut(const char *directory, enum wal_backend backend)
 {
     struct wal_options options = small(WAL_CREATE, backend);
-    struct crowd crowd = {.truncating = true};
+    struct crowd crowd = {0};
     assert_int_equal(wal_open(directory, &options, &crowd.log, NULL), 0);
     struct worker writers[WRITERS];
     struct worker reader;
@@ -451,8 +447,63 @@ static void test_ends_are_cut_auto(void **state)
     ends_are_cut(*state, WAL_BACKEND_AUTO);
 }
 
-/* --- closing ---------------------------------------------------------------------------------------------------------
- */
+/* --- a roll that takes long ---------------------------------------------------------------------- */
+
+static void *commit_samples(void *context)
+{
+    struct worker *worker = context;
+    int result = 0;
+    while (result == 0 && !atomic_load(&worker->crowd->over)) {
+        result = sample_commit(worker->crowd->log, 1);
+        EXPECT(result == 0, result);
+        if (result != 0) {
+            char text[512];
+            (void)wal_errmsg(worker->crowd->log, text, sizeof(text));
+            (void)fprintf(stderr, "%s\n", text);
+        }
+    }
+    return NULL;
+}
+
+/* The disk stalls again and again, now and then in the middle of a roll, while readers make the helper drop maps and
+ * close files of sealed segments: the one that is being sealed must stay open. */
+static void test_stalled_rolls(void **state)
+{
+    struct fault_io *disk = fault_io_make(*state, WAL_BACKEND_POSIX);
+    assert_non_null(disk);
+    struct wal_options options = small(WAL_CREATE, WAL_BACKEND_POSIX);
+    options.segment_bytes = 16 * BLOCK;
+    options.segments_mapped_max = 2;
+    struct crowd crowd = {0};
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &crowd.log, NULL), 0);
+    struct worker writer;
+    struct worker reader;
+    start(&writer, &crowd, 0, commit_samples);
+    start(&reader, &crowd, 0, read_records);
+    for (int i = 0; i < 150; i++) {
+        struct timespec pause = {.tv_nsec = 2000000};
+        fault_io_gate(disk, FAULT_WRITE_DURABLE);
+        (void)nanosleep(&pause, NULL);
+        fault_io_gate(disk, 0);
+        pause.tv_nsec = 100000 * (i % 20);
+        (void)nanosleep(&pause, NULL);
+    }
+    atomic_store(&crowd.over, true);
+    assert_int_equal(pthread_join(writer.thread, NULL), 0);
+    assert_int_equal(pthread_join(reader.thread, NULL), 0);
+    assert_int_equal(atomic_load(&wrong), 0);
+    struct wal_stats stats;
+    wal_stats(crowd.log, &stats);
+    assert_true(stats.rolls >= 3);
+    uint64_t last = wal_last_index(crowd.log);
+    assert_int_equal(wal_close(crowd.log), 0);
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &crowd.log, NULL), 0);
+    assert_true(sample_range_is_right(crowd.log, 1, last));
+    assert_int_equal(wal_close(crowd.log), 0);
+    fault_io_free(disk);
+}
+
+/* --- closing ------------------------------------------------------------------------------------- */
 
 /* wal_close waits for what nobody waited for; with the helper at work, idle, or just begun. */
 static void test_close_keeps_what_was_accepted(void **state)
@@ -497,6 +548,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_writers_that_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends_are_cut_posix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends_are_cut_auto, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stalled_rolls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_keeps_what_was_accepted, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

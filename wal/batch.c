@@ -3,18 +3,18 @@
  * The happy path of a record:
  *   - the committer opens a batch at the place where it will stand: segment, offset and salt are known then, so
  *     everything that a record's checksum is seeded with is known when the record is added;
- *   - batch_add copies each record behind the others and computes its checksum, in one pass, into the very bytes that the
- *     device will read;
+ *   - batch_add copies each record behind the others and computes its checksum, in one pass, into the very bytes that
+ * the device will read;
  *   - batch_seal writes the head: number, mark and chain are only known then, and only the head holds them.
  * So a record is touched once, and sealing costs the same for one record as for ten thousand.
  *
- * The head's size is fixed when the batch is opened, since records begin behind it: that is why room for metadata is set
- * aside beforehand, and metadata that does not fit opens another batch.
+ * The head's size is fixed when the batch is opened, since records begin behind it: that is why room for metadata is
+ * set aside beforehand, and metadata that does not fit opens another batch.
  *
  * What can fail: only the taking of memory. Room is asked for first (batch_has_room) and asserted after.
  *
- * Invariants: head_bytes <= used_bytes <= limit_bytes <= capacity_bytes; records fill [head_bytes, used_bytes) without gaps;
- * first ticket and first index never change after batch_open.
+ * Invariants: head_bytes <= used_bytes <= limit_bytes <= capacity_bytes; records fill [head_bytes, used_bytes) without
+ * gaps; first ticket and first index never change after batch_open.
  *
  * May include: batch.h, memory.h, bytes.h, check.h, zoo.h. */
 
@@ -50,8 +50,9 @@ void batch_destroy(struct batch *batch, const struct wal_allocator *allocator)
 
 enum { CACHE_LINE_BYTES = 64, AHEAD_BYTES = 2048 };
 
-/* A device has just read this buffer, so its cache lines are shared or gone, and each store would wait for its line; asking for
- * those of the records to come, some records ahead, hides the wait (it was four fifths of the time of an append). */
+/* A device has just read this buffer, so its cache lines are shared or gone, and each store would wait for its line;
+ * asking for those of the records to come, some records ahead, hides the wait (it was four fifths of the time of an
+ * append). */
 static inline void claim(const struct batch *batch, uint32_t offset, uint32_t bytes)
 {
 #if defined(__x86_64__)

@@ -1,39 +1,41 @@
 /* commit.c - from an accepted batch to a durable one.
  *
  * The happy path:
- *   - when the device is free, the batch at the front of the queue is sealed: it gets its number, the mark and the chain;
- *   - one durable write carries it to its place: by the thread that waits for it (commit_lead), or in the ring (commit_pump);
- *     whatever is accepted meanwhile forms the next batch, so that no timer is needed;
- *   - its completion moves durable_ticket, in the order of numbers, and wakes those who wait for that batch, then one of those who wait for
- *     the next: it leads.
- * When the front batch stands in the next segment, a roll comes first: everything in the old one durable, then seal and anchor, both durable,
- * then the batch. The anchor of a roll and the anchor of an open are the same (commit_fill_anchor).
+ *   - when the device is free, the batch at the front of the queue is sealed: it gets its number, the mark and the
+ * chain;
+ *   - one durable write carries it to its place: by the thread that waits for it (commit_lead), or in the ring
+ * (commit_pump); whatever is accepted meanwhile forms the next batch, so that no timer is needed;
+ *   - its completion moves durable_ticket, in the order of numbers, and wakes those who wait for that batch, then one
+ * of those who wait for the next: it leads. When the front batch stands in the next segment, a roll comes first:
+ * everything in the old one durable, then seal and anchor, both durable, then the batch. The anchor of a roll and the
+ * anchor of an open are the same (seal_anchor).
  *
- * What can fail, and what is left: a write or a sync. The handle is poisoned: the error sticks, all who wait get it, nothing
- * is written again; what the medium holds of the failed batch is unknown, and only the next open judges it. Batches
- * behind the failed one are given up as well.
+ * What can fail, and what is left: a write or a sync. The handle is poisoned: the error sticks, all who wait get it,
+ * nothing is written again; what the medium holds of the failed batch is unknown, and only the next open judges it.
+ * Batches behind the failed one are given up as well.
  *
- * Invariants: durable_number <= next_number - 1, and marks are read from it, never computed; numbers rise by one in the order of
- * the queue; at most batches_in_flight_max batches at the disk, none while a roll is; one leader at a time, and none while
- * something submitted is in flight.
+ * Invariants: durable_number <= next_number - 1, and marks are read from it, never computed; numbers rise by one in the
+ * order of the queue; at most batches_in_flight_max batches at the disk, none while a roll is; one leader at a time,
+ * and none while something submitted is in flight.
  *
- * May include: commit.h, bytes.h, check.h, zoo.h. */
+ * May include: commit.h, seal.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/commit.h"
 
-#include "wal/bytes.h"
 #include "wal/check.h"
+#include "wal/seal.h"
 #include "wal/zoo.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* --- waking -------------------------------------------------------------------------------------------------------------- */
+/* --- waking -------------------------------------------------------------------------------------- */
 
 static void wake_batch(struct batch *batch, int how_many)
 {
@@ -46,7 +48,8 @@ void log_unlock(struct wal *log)
     log->wakes = (struct wakes){0};
     int event_fd = log->event_fd;
     (void)pthread_mutex_unlock(&log->lock);
-    /* Followers of what is durable first: they come back with their next records while the next leader still gathers. */
+    /* Followers of what is durable first: they come back with their next records while the next leader still gathers.
+     */
     for (uint32_t slot = 0; wakes.all != 0 && slot < LOG_BATCHES_MAX; slot++) {
         if ((wakes.all & (1u << slot)) != 0) {
             wake_batch(&log->batches[slot], INT_MAX);
@@ -83,7 +86,8 @@ static bool submitted_in_flight(const struct wal *log)
     return !log->leading && (log->in_flight != 0 || log->roll_pending != 0);
 }
 
-/* Somebody who waits should look whether it can lead, or must poll for what was submitted: the event loop may never come back. */
+/* Somebody who waits should look whether it can lead, or must poll for what was submitted: the event loop may never
+ * come back. */
 static void wake_next_leader(struct wal *log)
 {
     uint64_t first = submitted_in_flight(log) ? log->queue_head : log->queue_next;
@@ -123,145 +127,7 @@ void commit_poison(struct wal *log, const char *operation, uint64_t segment, uin
     (void)pthread_cond_broadcast(&log->commit_wake);
 }
 
-/* --- sealing --------------------------------------------------------------------------------------------------------------- */
-
-void commit_close_open_batch(struct wal *log)
-{
-    if (!log_has_open_batch(log)) {
-        return;
-    }
-    struct batch *batch = log_batch(log, log->queue_tail - 1);
-    batch->state = BATCH_CLOSED;
-    log->stage_offset = batch->file_offset + round_up(batch->head.used_bytes, log->shape.block_bytes);
-}
-
-static uint64_t mark_now(const struct wal *log)
-{
-    if (ZOO(mark_leads)) {
-        return log->sealed.next_number - 1;
-    }
-    if (ZOO(mark_is_an_index)) {
-        return log->durable_end_index - 1 < log->sealed.next_number ? log->durable_end_index - 1
-                                                                    : log->sealed.next_number - 1;
-    }
-    return log->durable_number;
-}
-
-/* What the sealed batch changes in the segment's facts and in the log's. */
-static void note_sealed(struct wal *log, const struct format_head *head, uint64_t offset, uint64_t end_offset)
-{
-    struct sealed *sealed = &log->sealed;
-    struct segment *segment = log->tail;
-    CHECK(head->segment == segment->number);
-    if (head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE) {
-        CHECK(head->kind == BATCH_TRUNCATE || head->first_index == sealed->next_index);
-        sealed->next_index = head->first_index + head->record_count;
-        sealed->last_tag = head->body.tags.last;
-        segment->record_count += head->record_count;
-    } else if (head->kind == BATCH_START) {
-        sealed->start = head->body.start;
-        if (sealed->next_index < sealed->start.index) {
-            sealed->next_index = sealed->start.index;
-        }
-    }
-    if (head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE || head->kind == BATCH_START) {
-        sealed->last_content_number = head->number;
-    }
-    if ((head->flags & BATCH_CLEARS_DOUBT) != 0) {
-        sealed->doubt_index = 0;
-    }
-    if (head->metadata_bytes != FORMAT_NO_METADATA) {
-        sealed->metadata_bytes = head->metadata_bytes;
-        memcpy(sealed->metadata, head->metadata, sizeof(sealed->metadata));
-    }
-    sealed->highest_mark = head->mark > sealed->highest_mark ? head->mark : sealed->highest_mark;
-    sealed->last_kind = head->kind;
-    sealed->chain = head->checksum;
-    sealed->next_number = head->number + 1;
-    segment->low = head->first_index < segment->low ? head->first_index : segment->low;
-    segment->end_index = sealed->next_index;
-    segment->last_number = head->number;
-    segment->last_checksum = head->checksum;
-    segment->last_offset = offset;
-    segment->end_offset = end_offset;
-}
-
-static void seal_batch(struct wal *log, struct batch *batch)
-{
-    batch_seal(batch, log->sealed.next_number, mark_now(log), log->sealed.chain, log->shape.block_bytes);
-    CHECK(batch->file_offset == log->tail->end_offset);
-    note_sealed(log, &batch->head, batch->file_offset, batch->file_offset + batch->padded_bytes);
-    if (batch->head.kind == BATCH_TRUNCATE) {
-        map_truncate(&log->tail->map, batch->head.first_index);
-    }
-    batch_map(batch, &log->tail->map);
-    log->counters.batches++;
-    log->counters.batch_bytes += batch->padded_bytes;
-    log->counters.padding_bytes += batch->padded_bytes - batch->head.used_bytes;
-    log->counters.payload_bytes += batch->payload_bytes;
-    log->counters.marks += batch->head.kind == BATCH_MARK;
-    log->recent_appends[1] = log->recent_appends[0];
-    log->recent_appends[0] = batch->append_count;
-}
-
-void commit_fill_anchor(struct wal *log, struct segment *segment, uint64_t offset, uint64_t salt,
-                        const struct anchor_cut *cut, uint8_t *block)
-{
-    struct sealed *sealed = &log->sealed;
-    struct segment *predecessor = log->tail; /* Itself when the anchor reopens it. */
-    bool forced = cut != NULL && cut->forced;
-    struct format_head head = {
-        .kind = BATCH_ANCHOR,
-        .flags = (uint8_t)((forced ? BATCH_FORCED : 0) | (cut != NULL && cut->zeroed ? BATCH_ZEROED : 0)),
-        .head_bytes = (uint16_t)format_head_bytes(
-            BATCH_ANCHOR, sealed->metadata_bytes == FORMAT_NO_METADATA ? 0 : sealed->metadata_bytes),
-        .salt = salt,
-        .segment = segment->number,
-        .place = (uint32_t)(offset / log->shape.block_bytes),
-        .number = forced ? cut->number : sealed->next_number,
-        .chain = sealed->chain,
-        .first_index = sealed->next_index,
-        .metadata_bytes = sealed->metadata_bytes,
-    };
-    head.mark = mark_now(log);
-    head.used_bytes = head.head_bytes;
-    memcpy(head.metadata, sealed->metadata, sizeof(head.metadata));
-    if (ZOO(metadata_carried)) {
-        head.metadata_bytes = FORMAT_NO_METADATA;
-        head.head_bytes = (uint16_t)format_head_bytes(BATCH_ANCHOR, 0);
-        head.used_bytes = head.head_bytes;
-    }
-    struct format_anchor *body = &head.body.anchor;
-    memcpy(body->uuid, log->shape.uuid, sizeof(body->uuid));
-    body->predecessor_segment = predecessor->number;
-    body->predecessor_end_offset = predecessor->end_offset;
-    body->predecessor_last_offset = predecessor->last_offset;
-    body->start =
-        ZOO(start_carried) ? (struct format_start){predecessor->opening_index, predecessor->number} : sealed->start;
-    body->low = predecessor->low;
-    body->doubt_index = ZOO(doubt_forgotten) ? 0 : sealed->doubt_index;
-    body->last_tag = sealed->last_tag;
-    if (cut != NULL) {
-        body->cut_offset = cut->offset;
-        body->cut_first_index = cut->first_index;
-        body->cut_records = cut->records;
-        body->cut_reason = cut->reason;
-    }
-    memset(block, 0, log->shape.block_bytes);
-    format_head_encode(&head, block);
-    if (segment != predecessor) {
-        segment->predecessor = predecessor->number;
-        segment->opening_index = segment->low = segment->end_index = sealed->next_index;
-        segment->record_count = 0;
-        log->tail = segment;
-    }
-    segment->salt = salt;
-    note_sealed(log, &head, offset, offset + log->shape.block_bytes);
-    log->counters.batches++;
-    log->counters.batch_bytes += log->shape.block_bytes;
-}
-
-/* --- what may be done now ---------------------------------------------------------------------------------------------------- */
+/* --- what may be done now ------------------------------------------------------------------------ */
 
 enum work { WORK_NONE, WORK_BATCH, WORK_ROLL };
 
@@ -287,7 +153,7 @@ bool commit_has_work(struct wal *log)
     return next_work(log) != WORK_NONE;
 }
 
-/* --- durable ------------------------------------------------------------------------------------------------------------------- */
+/* --- durable ------------------------------------------------------------------------------------- */
 
 /* Segments wholly below the durable start are done with. */
 static void retire_segments(struct wal *log, uint64_t start_segment)
@@ -416,14 +282,14 @@ static void complete_roll(struct wal *log)
     (void)pthread_cond_signal(&log->helper_wake);
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------- */
 
 static void prepare_batch(struct wal *log, struct batch *batch, struct strategy *strategy)
 {
     if (batch->state == BATCH_OPEN) {
-        commit_close_open_batch(log);
+        seal_close_open_batch(log);
     }
-    seal_batch(log, batch);
+    seal_next_batch(log, batch);
     batch->state = BATCH_WRITING;
     batch->submitted_ns = now_ns();
     if (batch->opened_ns != 0) {
@@ -458,7 +324,7 @@ static void prepare_roll(struct wal *log)
     uint8_t *anchor_block = log->roll_blocks + block_bytes;
     segment_fill_seal(from, &log->shape, seal_block);
     uint64_t salt = ZOO(recycle_without_salt) ? from->salt : to->salt;
-    commit_fill_anchor(log, to, FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes, salt, NULL, anchor_block);
+    seal_anchor(log, to, FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes, salt, NULL, anchor_block);
     from->state = SEGMENT_SEALED;
     log->roll_to = to;
     log->roll_pending = 2;
@@ -474,10 +340,11 @@ static void prepare_roll(struct wal *log)
     log->roll_ops[1].buffer = anchor_block;
 }
 
-/* --- led by a thread ----------------------------------------------------------------------------------------------------------------- */
+/* --- led by a thread ----------------------------------------------------------------------------- */
 
-/* The threads just woken come back with their next records in a moment: a leader that leaves at once leaves with half a batch. It gives way while
- * the batch is smaller than recent ones and still grows; a lone writer's are of one append, and it never waits. */
+/* The threads just woken come back with their next records in a moment: a leader that leaves at once leaves with half a
+ * batch. It gives way while the batch is smaller than recent ones and still grows; a lone writer's are of one append,
+ * and it never waits. */
 static void gather_followers(struct wal *log)
 {
     uint32_t wanted = log->recent_appends[0] > log->recent_appends[1] ? log->recent_appends[0] : log->recent_appends[1];
@@ -556,7 +423,7 @@ void commit_lead(struct wal *log, bool gather)
     (void)pthread_cond_broadcast(&log->room);
 }
 
-/* --- in the ring ------------------------------------------------------------------------------------------------------------------------ */
+/* --- in the ring --------------------------------------------------------------------------------- */
 
 /* Runs inside poll(), with or without the lock: only notes the operation. */
 static void note_completed(struct wal_io_op *op)
@@ -650,8 +517,9 @@ bool commit_dispatch(struct wal *log)
     }
     act_on_completed(log);
     if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log)) {
-        /* The loop now acts on what has become durable, and what it appends belongs into the next batch: two half batches in turn
-         * would cost twice the writes. It calls wal_submit when it is done; should it not, its descriptor stays readable. */
+        /* The loop now acts on what has become durable, and what it appends belongs into the next batch: two half
+         * batches in turn would cost twice the writes. It calls wal_submit when it is done; should it not, its
+         * descriptor stays readable. */
         return next_work(log) != WORK_NONE;
     }
     commit_pump(log);
@@ -677,7 +545,7 @@ static void poll_for_all(struct wal *log)
     (void)pthread_cond_broadcast(&log->room);
 }
 
-/* --- waiting ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- waiting ------------------------------------------------------------------------------------- */
 
 static bool can_lead(struct wal *log)
 {
@@ -728,8 +596,8 @@ static bool is_durable(struct wal *log, uint64_t ticket)
     return ticket <= atomic_load_explicit(&log->durable_ticket, memory_order_acquire);
 }
 
-/* Sleeps until the batch that holds the ticket is durable, or until called upon to lead. Gives up the lock, and takes it again
- * unless the ticket has become durable (true). */
+/* Sleeps until the batch that holds the ticket is durable, or until called upon to lead. Gives up the lock, and takes
+ * it again unless the ticket has become durable (true). */
 static bool sleep_on_batch(struct wal *log, uint64_t ticket)
 {
     uint64_t sequence = log->queue_head;

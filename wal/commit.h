@@ -15,14 +15,16 @@ bool commit_has_work(struct wal *log);
 /* Starts what may be started, by submit(). Only where log->asynchronous. */
 void commit_pump(struct wal *log);
 
-/* Carries out one piece of work by execute(): gathers, writes, acknowledges. Nobody may be leading. Gives the lock up on the way. */
+/* Carries out one piece of work by execute(): gathers, writes, acknowledges. Nobody may be leading. Gives the lock up
+ * on the way. */
 void commit_lead(struct wal *log, bool gather);
 
-/* Does the next useful thing for somebody who must wait for a batch to be written: lead, or poll, or sleep until something changes. */
+/* Does the next useful thing for somebody who must wait for a batch to be written: lead, or poll, or sleep until
+ * something changes. */
 void commit_advance(struct wal *log);
 
-/* Takes completions that are there, without waiting. Starts the next work unless there was progress to tell: then true when there is work that
- * wal_submit, or the next turn, is to start. */
+/* Takes completions that are there, without waiting. Starts the next work unless there was progress to tell: then true
+ * when there is work that wal_submit, or the next turn, is to start. */
 bool commit_dispatch(struct wal *log);
 
 /* Waits for a ticket. Takes the lock itself. */
@@ -33,21 +35,5 @@ int commit_drain(struct wal *log);
 
 /* First failure wins: nothing more is written or accepted, everyone who waits is told. */
 void commit_poison(struct wal *log, const char *operation, uint64_t segment, uint64_t offset, int result);
-
-/* Fills a block with an anchor that opens `segment` at `offset`, and moves log->sealed on. cut may be NULL. */
-struct anchor_cut {
-    uint64_t offset;
-    uint64_t first_index;
-    uint32_t records;
-    uint32_t reason;
-    bool forced;
-    bool zeroed;
-    uint64_t number; /* With forced. */
-};
-void commit_fill_anchor(struct wal *log, struct segment *segment, uint64_t offset, uint64_t salt,
-                        const struct anchor_cut *cut, uint8_t *block);
-
-/* Closes the open batch, if any: it takes no more appends. */
-void commit_close_open_batch(struct wal *log);
 
 #endif

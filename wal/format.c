@@ -158,8 +158,7 @@ const char *format_verdict_text(enum format_verdict verdict)
     return "unknown";
 }
 
-/* --- identity
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- identity ------------------------------------------------------------------------------------ */
 
 void format_identity_encode(const struct format_identity *identity, uint8_t sector[FORMAT_SECTOR_BYTES])
 {
@@ -240,8 +239,7 @@ enum format_verdict format_identity_decode(const uint8_t sector[FORMAT_SECTOR_BY
     return FORMAT_OK;
 }
 
-/* --- batch head
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- batch head ---------------------------------------------------------------------------------- */
 
 uint32_t format_control_bytes(enum batch_kind kind)
 {
@@ -431,9 +429,7 @@ uint64_t format_batch_padded_bytes(const struct format_head *head, uint32_t bloc
     return round_up(head->used_bytes, block_bytes);
 }
 
-/* --- record
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- record -------------------------------------------------------------------------------------- */
 
 uint64_t format_seed_base(uint64_t salt, uint64_t segment)
 {
@@ -494,9 +490,7 @@ enum format_verdict format_record_decode(const uint8_t *from, uint64_t available
     return FORMAT_OK;
 }
 
-/* --- seal
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- seal ---------------------------------------------------------------------------------------- */
 
 void format_seal_encode(const struct format_seal *seal, uint8_t sector[FORMAT_SECTOR_BYTES])
 {
@@ -545,9 +539,7 @@ enum format_verdict format_seal_decode(const uint8_t sector[FORMAT_SECTOR_BYTES]
     return FORMAT_OK;
 }
 
-/* --- names
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* --- names --------------------------------------------------------------------------------------- */
 
 enum { DIGITS = 20 };
 

@@ -1,7 +1,7 @@
 /* format.h - every byte on disk: layouts, encoders, decoders, and the name of each way bytes can be wrong.
  *
- * Pure: bytes in, verdict out; no I/O, no allocation, no state. FORMAT.md says the same in words. The writer asserts what
- * the reader checks.
+ * Pure: bytes in, verdict out; no I/O, no allocation, no state. FORMAT.md says the same in words. The writer asserts
+ * what the reader checks.
  *
  * May include: zoo.h. */
 
@@ -51,7 +51,7 @@ enum format_verdict {
 /* A word for people; never NULL. */
 const char *format_verdict_text(enum format_verdict verdict);
 
-/* --- identity ---------------------------------------------------------------------------------------------------- */
+/* --- identity ------------------------------------------------------------------------------------ */
 
 enum format_prefill { PREFILL_ZEROED = 1, PREFILL_RECYCLED = 2 };
 
@@ -73,10 +73,11 @@ struct format_identity {
 void format_identity_encode(const struct format_identity *identity, uint8_t sector[FORMAT_SECTOR_BYTES]);
 
 /* On FORMAT_NEWER and FORMAT_UNKNOWN_FEATURE the output is filled as well, so that the caller can say what it met.
- * FORMAT_BAD_FIELD: segment 0, block_shift outside 9..16, prefill unknown, segment_bytes not a whole number of blocks or outside the limits. */
+ * FORMAT_BAD_FIELD: segment 0, block_shift outside 9..16, prefill unknown, segment_bytes not a whole number of blocks
+ * or outside the limits. */
 enum format_verdict format_identity_decode(const uint8_t sector[FORMAT_SECTOR_BYTES], struct format_identity *out);
 
-/* --- batch head: header, control body, metadata -------------------------------------------------------------------- */
+/* --- batch head: header, control body, metadata -------------------------------------------------- */
 
 enum batch_kind { BATCH_DATA = 1, BATCH_TRUNCATE, BATCH_MARK, BATCH_CLOSE, BATCH_START, BATCH_ANCHOR };
 enum { BATCH_FORCED = 1, BATCH_ZEROED = 2, BATCH_CLEARS_DOUBT = 4, BATCH_FLAGS_KNOWN = 7 };
@@ -133,19 +134,21 @@ struct format_head {
 /* Bytes of the control body of a kind; 0 for MARK and CLOSE. The kind must be a known one. */
 uint32_t format_control_bytes(enum batch_kind kind);
 
-/* The head bytes of a batch of this kind with room for so much metadata: a multiple of 8, at most FORMAT_HEAD_BYTES_MAX. */
+/* The head bytes of a batch of this kind with room for so much metadata: a multiple of 8, at most
+ * FORMAT_HEAD_BYTES_MAX. */
 uint32_t format_head_bytes(enum batch_kind kind, uint32_t metadata_room_bytes);
 
-/* Writes head->head_bytes bytes at `to` (which has that many) and sets head->checksum. Every field but the checksum is the
- * caller's; asserted: kind and flags known, head_bytes as above, used_bytes >= head_bytes, number > mark, salt != 0, segment != 0,
- * anchor: no records. Metadata shorter than its room is followed by zeros. */
+/* Writes head->head_bytes bytes at `to` (which has that many) and sets head->checksum. Every field but the checksum is
+ * the caller's; asserted: kind and flags known, head_bytes as above, used_bytes >= head_bytes, number > mark, salt !=
+ * 0, segment != 0, anchor: no records. Metadata shorter than its room is followed by zeros. */
 void format_head_encode(struct format_head *head, uint8_t *to);
 
 /* Decodes from a first sector; size must be at least FORMAT_SECTOR_BYTES, only that much is looked at.
- * FORMAT_ZERO when the whole first sector is zero. Checksum is verified before any other field is believed; the head's length
- * is bounded before it is used. FORMAT_BAD_FIELD for a value that no writer writes (unknown kind or flag, sizes that do not fit,
- * number 0 or not above its mark unless the mark is 0, salt 0, segment 0, place 0, record count and bytes that contradict each other,
- * MARK/CLOSE/START/ANCHOR with records). Metadata is copied into out->metadata, the rest of which is zero. */
+ * FORMAT_ZERO when the whole first sector is zero. Checksum is verified before any other field is believed; the head's
+ * length is bounded before it is used. FORMAT_BAD_FIELD for a value that no writer writes (unknown kind or flag, sizes
+ * that do not fit, number 0 or not above its mark unless the mark is 0, salt 0, segment 0, place 0, record count and
+ * bytes that contradict each other, MARK/CLOSE/START/ANCHOR with records). Metadata is copied into out->metadata, the
+ * rest of which is zero. */
 enum format_verdict format_head_decode(const uint8_t *sector, size_t size, struct format_head *out);
 
 /* Only the checksum field of the next batch's chain, and place and segment: may the mark of this head be believed? */
@@ -157,7 +160,7 @@ static inline bool format_head_is_self_valid(const struct format_head *head, uin
 /* Bytes the batch takes in the file, padding included. */
 uint64_t format_batch_padded_bytes(const struct format_head *head, uint32_t block_bytes);
 
-/* --- record -------------------------------------------------------------------------------------------------------- */
+/* --- record -------------------------------------------------------------------------------------- */
 
 struct format_record {
     uint32_t length; /* Of the payload, bytes. */
@@ -181,12 +184,12 @@ void format_record_encode(uint8_t *to, uint64_t seed_base, uint64_t file_offset,
                           const struct format_record *record);
 
 /* Verifies the record that starts at `from`; `available` bytes may be looked at (to the batch's used_bytes).
- * FORMAT_TRUNCATED: the header or the length it claims runs past them. FORMAT_BAD_FIELD: type 0 or flags (checksum right).
- * FORMAT_BAD_CHECKSUM otherwise. On FORMAT_OK out->payload points into `from`. */
+ * FORMAT_TRUNCATED: the header or the length it claims runs past them. FORMAT_BAD_FIELD: type 0 or flags (checksum
+ * right). FORMAT_BAD_CHECKSUM otherwise. On FORMAT_OK out->payload points into `from`. */
 enum format_verdict format_record_decode(const uint8_t *from, uint64_t available, uint64_t seed_base,
                                          uint64_t file_offset, uint64_t index, struct format_record *out);
 
-/* --- seal ---------------------------------------------------------------------------------------------------------- */
+/* --- seal ---------------------------------------------------------------------------------------- */
 
 struct format_seal {
     uint8_t uuid[FORMAT_UUID_BYTES];
@@ -206,7 +209,7 @@ struct format_seal {
 void format_seal_encode(const struct format_seal *seal, uint8_t sector[FORMAT_SECTOR_BYTES]);
 enum format_verdict format_seal_decode(const uint8_t sector[FORMAT_SECTOR_BYTES], struct format_seal *out);
 
-/* --- names --------------------------------------------------------------------------------------------------------- */
+/* --- names --------------------------------------------------------------------------------------- */
 
 enum { FORMAT_NAME_BYTES = 32 };
 

@@ -1,9 +1,10 @@
 /* io.c - what the raw result of a transfer call means: the one rule that all backends share.
  *
- * The happy path: all bytes at once. Otherwise: a short transfer goes on where it stopped, with the same kind of operation (so that a
- * durable write stays durable in every piece); an interrupted one is repeated.
+ * The happy path: all bytes at once. Otherwise: a short transfer goes on where it stopped, with the same kind of
+ * operation (so that a durable write stays durable in every piece); an interrupted one is repeated.
  *
- * What can fail: whatever the kernel says finishes the operation, and so does a call that makes no progress 1,000 times in a row.
+ * What can fail: whatever the kernel says finishes the operation, and so does a call that makes no progress 1,000 times
+ * in a row.
  *
  * Invariants: moved_bytes never passes size; a finished write has moved all of it or has an error.
  *

@@ -2,23 +2,23 @@
  *
  * A `struct wal_io` is one directory on one disk. It has two planes:
  *
- *   control   open, create, rename, list, sync the directory, lock: rare, may block; called from one thread at a time for
- *             any one file, and from several threads for different files.
- *   data      operations that the caller owns: fill a `struct wal_io_op`, hand it over, get exactly one result.
- *             execute()        carries it out in the calling thread and returns when it is over. Any thread, any time.
- *             submit(), poll() the asynchronous way, only where caps.asynchronous: submit() starts it and never completes it,
- *                              calls nothing back and does not wait for the device; poll() runs done() for what has finished.
- *                              submit and poll are called by one thread at a time each (the log holds a lock); a submit may
+ *   control   open, create, rename, list, sync the directory, lock: rare, may block; called from one thread at a time
+ * for any one file, and from several threads for different files. data      operations that the caller owns: fill a
+ * `struct wal_io_op`, hand it over, get exactly one result. execute()        carries it out in the calling thread and
+ * returns when it is over. Any thread, any time. submit(), poll() the asynchronous way, only where caps.asynchronous:
+ * submit() starts it and never completes it, calls nothing back and does not wait for the device; poll() runs done()
+ * for what has finished. submit and poll are called by one thread at a time each (the log holds a lock); a submit may
  *                              run while another thread waits in poll.
  *
  * An operation and its buffer belong to the disk from submit/execute until done() runs or execute() returns.
  *
- * WRITE_DURABLE is one kind of operation: when its result is 0, the bytes [offset, offset + size), and the file's size if the
- * write changed it, are on stable storage. How (fdatasync behind the write, RWF_DSYNC, linked in a ring) is its method.
- * No operation is ordered against another. A disk that fails a WRITE_DURABLE or a SYNC has said nothing about what is on the
- * medium: the caller treats the range as unknown, and nobody retries to learn more.
+ * WRITE_DURABLE is one kind of operation: when its result is 0, the bytes [offset, offset + size), and the file's size
+ * if the write changed it, are on stable storage. How (fdatasync behind the write, RWF_DSYNC, linked in a ring) is its
+ * method. No operation is ordered against another. A disk that fails a WRITE_DURABLE or a SYNC has said nothing about
+ * what is on the medium: the caller treats the range as unknown, and nobody retries to learn more.
  *
- * A backend resumes short transfers and repeats interrupted ones itself (wal_io_advance says how), so results are whole or an error.
+ * A backend resumes short transfers and repeats interrupted ones itself (wal_io_advance says how), so results are whole
+ * or an error.
  *
  * Results are 0 or a negative errno value. Nothing here prints, reads the environment or starts a thread.
  *
@@ -39,7 +39,8 @@ enum wal_io_kind {
     WAL_IO_READ = 1, /* moved_bytes < size only at the end of the file. */
     WAL_IO_WRITE,    /* In the file when it completes; not durable. */
     WAL_IO_WRITE_DURABLE,
-    WAL_IO_SYNC /* fdatasync of the file: all writes completed before it was handed over are durable. Ignores the range. */
+    WAL_IO_SYNC /* fdatasync of the file: all writes completed before it was handed over are durable. Ignores the range.
+                 */
 };
 
 /* How a WRITE_DURABLE is made durable. A backend uses METHOD_DEFAULT's choice for a method it does not have. */
@@ -98,8 +99,8 @@ struct wal_io_ops {
     int (*open)(struct wal_io *io, const char *name, unsigned flags, int *file_out);
     int (*close)(struct wal_io *io, int file);
     int (*file_bytes)(struct wal_io *io, int file, uint64_t *bytes_out);
-    /* Reserves room for the file's first `bytes` and sets its size; -ENOSPC before anything is written where the file system can
-     * tell. 0 also where reserving is not supported. Content is not promised: the caller writes it. */
+    /* Reserves room for the file's first `bytes` and sets its size; -ENOSPC before anything is written where the file
+     * system can tell. 0 also where reserving is not supported. Content is not promised: the caller writes it. */
     int (*allocate)(struct wal_io *io, int file, uint64_t bytes);
     /* Never replaces: -EEXIST. */
     int (*rename)(struct wal_io *io, const char *from, const char *to);
@@ -110,7 +111,8 @@ struct wal_io_ops {
     int (*sync_parent)(struct wal_io *io); /* Makes the directory's own name durable. */
     /* Exclusive, not waited for (-EBUSY), held until destroy. */
     int (*lock_directory)(struct wal_io *io);
-    /* Exclusive on this open file; waits, some seconds at most (-EBUSY), for a dead owner's writes to end. Held until close. */
+    /* Exclusive on this open file; waits, some seconds at most (-EBUSY), for a dead owner's writes to end. Held until
+     * close. */
     int (*lock_file)(struct wal_io *io, int file);
     /* Drops cached pages so that the next read comes from the device. May do nothing where reads are direct. */
     int (*forget_cache)(struct wal_io *io, int file);
@@ -118,10 +120,11 @@ struct wal_io_ops {
     int (*execute)(struct wal_io *io, struct wal_io_op *op); /* Returns op->result. */
     int (*submit)(struct wal_io *io,
                   struct wal_io_op *op); /* 0: it is the disk's. -EAGAIN: ops_max. Else refused, still the caller's. */
-    /* Waits until at least done_min operations (0: none) have completed, runs done() for each; returns how many, or an error. */
+    /* Waits until at least done_min operations (0: none) have completed, runs done() for each; returns how many, or an
+     * error. */
     int (*poll)(struct wal_io *io, unsigned done_min);
-    /* A non-blocking eventfd, readable when poll() would find something; poll() drains it, and the log adds to it to call its own loop.
-     * -1 when there is none: the log then makes one. The disk's, not to be closed. */
+    /* A non-blocking eventfd, readable when poll() would find something; poll() drains it, and the log adds to it to
+     * call its own loop. -1 when there is none: the log then makes one. The disk's, not to be closed. */
     int (*event_fd)(struct wal_io *io);
     void (*destroy)(struct wal_io *io); /* Nothing may be in flight. */
 };
@@ -137,11 +140,12 @@ enum {
     WAL_IO_BUFFERED = 2          /* Do not ask for direct I/O. */
 };
 
-/* The plain backend: pread, pwritev2, fdatasync; caps.asynchronous is false. 0 or negative errno; *io_out is to be destroyed. */
+/* The plain backend: pread, pwritev2, fdatasync; caps.asynchronous is false. 0 or negative errno; *io_out is to be
+ * destroyed. */
 int wal_io_posix(const char *directory, unsigned flags, struct wal_io **io_out);
 
-/* The same control plane and execute(), and a ring for submit and poll. -ENOSYS, -EPERM or whatever the kernel said when there is no
- * ring to be had (sysctl, seccomp, old kernel): take the plain one then. */
+/* The same control plane and execute(), and a ring for submit and poll. -ENOSYS, -EPERM or whatever the kernel said
+ * when there is no ring to be had (sysctl, seccomp, old kernel): take the plain one then. */
 int wal_io_uring(const char *directory, unsigned flags, struct wal_io **io_out);
 
 /* What a backend does with the raw result of one transfer call (bytes, or negative errno): shared by all backends. */
@@ -149,8 +153,9 @@ enum wal_io_next {
     WAL_IO_FINISHED, /* op->result and op->moved_bytes are final. */
     WAL_IO_AGAIN     /* Issue the rest: [offset + moved_bytes, offset + size). */
 };
-/* -EINTR and -EAGAIN: again (bounded: after 1,000 in a row without progress -EIO). A short read or write goes on; a read of 0 is the end of
- * the file; a write of 0 is -EIO. Anything else finishes. op->private_count counts the turns without progress. */
+/* -EINTR and -EAGAIN: again (bounded: after 1,000 in a row without progress -EIO). A short read or write goes on; a
+ * read of 0 is the end of the file; a write of 0 is -EIO. Anything else finishes. op->private_count counts the turns
+ * without progress. */
 enum wal_io_next wal_io_advance(struct wal_io_op *op, int64_t raw);
 
 #ifdef __cplusplus

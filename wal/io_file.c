@@ -53,7 +53,7 @@ uint64_t io_file_clock_ns(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* --- capabilities ---------------------------------------------------------------------------- */
+/* --- capabilities -------------------------------------------------------------------------------- */
 
 /* A number out of /sys about the device below the directory; of a partition's disk too. fallback when there is none. */
 static uint32_t device_number(dev_t device, const char *attribute, uint32_t fallback)
@@ -189,7 +189,7 @@ void io_file_stop(struct io_file *disk)
     disk->directory_fd = -1;
 }
 
-/* --- control plane --------------------------------------------------------------------------- */
+/* --- control plane ------------------------------------------------------------------------------- */
 
 /* Names stay in the directory: that is the caller's duty, kept here because a name may come out of a damaged file. */
 static bool is_plain_name(const char *name)
@@ -405,7 +405,7 @@ int io_file_forget_cache(struct wal_io *io, int file)
     return -posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-/* --- execute --------------------------------------------------------------------------------- */
+/* --- execute ------------------------------------------------------------------------------------- */
 
 enum wal_io_method io_file_method(struct io_file *disk, enum wal_io_method wanted)
 {

@@ -101,7 +101,7 @@ static bool is_complete(const struct wal_io_op *op)
     return (state & FAILED) != 0 || (transferred && synced);
 }
 
-/* --- entries to the kernel: under the lock --------------------------------------------------- */
+/* --- entries to the kernel: under the lock ------------------------------------------------------- */
 
 static void fill_transfer(struct io_uring_sqe *entry, const struct wal_io_op *op)
 {
@@ -221,7 +221,7 @@ static int submit(struct wal_io *io, struct wal_io_op *op)
     return result;
 }
 
-/* --- completions from the kernel: under the lock --------------------------------------------- */
+/* --- completions from the kernel: under the lock ------------------------------------------------- */
 
 /* An entry that the kernel gave back without having carried it out. */
 static bool did_not_run(const struct wal_io_op *op, int raw)
@@ -305,7 +305,7 @@ static struct wal_io_op *take_completions(struct ring_disk *disk, unsigned *entr
     return first;
 }
 
-/* --- the poller ------------------------------------------------------------------------------ */
+/* --- the poller ---------------------------------------------------------------------------------- */
 
 static bool nothing_in_flight(struct ring_disk *disk)
 {
@@ -347,7 +347,7 @@ static int event_fd(struct wal_io *io)
     return disk_of(io)->event_fd;
 }
 
-/* --- making and destroying ------------------------------------------------------------------- */
+/* --- making and destroying ----------------------------------------------------------------------- */
 
 static void destroy(struct wal_io *io)
 {

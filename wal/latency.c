@@ -1,9 +1,11 @@
 /* latency.c - durations, counted in buckets.
  *
- * A bucket is chosen by the position of the highest set bit and the four bits below it, so that each power of two is cut into 16
+ * The happy path: latency_add in the committer, under its lock; latency_summarise on a copy for wal_stats. A bucket is
+ * chosen by the position of the highest set bit and the four bits below it, so that each power of two is cut into 16
  * equal parts: 6 % at the worst, exact below 16 ns. The owner's lock guards it; a snapshot copies the numbers out.
  *
- * Invariants: count is the sum of the buckets (which wrap at 2^32 each, after months at a million a second); max_ns is exact.
+ * Invariants: count is the sum of the buckets (which wrap at 2^32 each, after months at a million a second); max_ns is
+ * exact.
  *
  * What can fail: nothing.
  *

@@ -92,8 +92,8 @@ struct wal {
     struct segment *stage_segment; /* Where the next batch will stand: the tail, or a ready one after it. */
     uint64_t stage_offset;         /* Known once the open batch, if any, is closed. */
 
-    /* The queue of batches: [queue_head, queue_next) written or being written, [queue_next, queue_tail) waiting, the last perhaps open. A
-     * batch's slot is its sequence number modulo batch_count. */
+    /* The queue of batches: [queue_head, queue_next) written or being written, [queue_next, queue_tail) waiting, the
+     * last perhaps open. A batch's slot is its sequence number modulo batch_count. */
     struct batch batches[LOG_BATCHES_MAX];
     uint32_t waiters[LOG_BATCHES_MAX];
     uint32_t batch_count;

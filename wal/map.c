@@ -1,13 +1,13 @@
 /* map.c - where the records of one segment lie.
  *
- * The happy path: the committer adds a run for each batch that it seals, or the scanner for each batch that it verifies; a reader finds the
- * run of an index by binary search and walks the few records in front of it.
+ * The happy path: the committer adds a run for each batch that it seals, or the scanner for each batch that it
+ * verifies; a reader finds the run of an index by binary search and walks the few records in front of it.
  *
- * A truncation batch removes what it replaces before its own records are added: so the map always holds the live records of its
- * own segment. What later segments truncate is the segment table's affair (segment.h, `low`).
+ * A truncation batch removes what it replaces before its own records are added: so the map always holds the live
+ * records of its own segment. What later segments truncate is the segment table's affair (segment.h, `low`).
  *
- * Invariants: entries rise in first_index and do not overlap; count <= capacity, which is enough for any segment by construction
- * (each batch takes a block, and further points of one batch lie MAP_POINT_BYTES apart).
+ * Invariants: entries rise in first_index and do not overlap; count <= capacity, which is enough for any segment by
+ * construction (each batch takes a block, and further points of one batch lie MAP_POINT_BYTES apart).
  *
  * What can fail: nothing; memory was taken at open.
  *

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A run of records of one batch, in the order of the file. A large batch has several entries, so that a read need not walk all of it. */
+/* A run of records of one batch, in the order of the file. A large batch has several entries, so that a read need not
+ * walk all of it. */
 struct map_entry {
     uint64_t first_index;
     uint64_t salt;

@@ -2,11 +2,13 @@
  *
  * The happy path: take zeroed memory at open, give it back at close; nothing in between.
  *
+ * Invariants: what is taken is zeroed and aligned as asked; it is given back with the size it was taken with.
+ *
  * What can fail: the allocator. The caller gets NULL and returns WAL_ENOMEM; nothing else has changed.
  *
- * Why huge pages: with O_DIRECT the kernel pins the pages of a buffer for each write, and a checksum loop walks them through
- * the TLB; one 2 MiB page in place of 512 small ones was worth a fifth of the time of a 1 MiB commit and half of a cold
- * recovery's. It is advice: where the kernel has none to give, everything works with small pages.
+ * Why huge pages: with O_DIRECT the kernel pins the pages of a buffer for each write, and a checksum loop walks them
+ * through the TLB; one 2 MiB page in place of 512 small ones was worth a fifth of the time of a 1 MiB commit and half
+ * of a cold recovery's. It is advice: where the kernel has none to give, everything works with small pages.
  *
  * May include: memory.h, bytes.h, check.h. */
 

@@ -7,15 +7,16 @@
  *   4. read the doubtful place a second time; zero what a zero-written segment holds behind it;
  *   5. write the anchor there, durable: the cut is a fact before it is reported;
  *   6. return. Every open does all of it, also after a clean close: there is no rarely used path.
- * A new log is one segment, born with its anchor, under a temporary name until it is complete; then it is opened like any other.
+ * A new log is one segment, born with its anchor, under a temporary name until it is complete; then it is opened like
+ * any other.
  *
- * What can fail, and what is left: before step 4 nothing was written. A crash in 4 or 5 leaves the same observations, hence the same cut. No
- * room for the anchor's segment on a full disk: the handle reads, and refuses appends.
+ * What can fail, and what is left: before step 4 nothing was written. A crash in 4 or 5 leaves the same observations,
+ * hence the same cut. No room for the anchor's segment on a full disk: the handle reads, and refuses appends.
  *
- * Invariants: corrupt and uncertain stop before step 4 unless the caller accepts them; an accepted cut is forced: its anchor takes a number
- * above all seen, and leaves a doubt.
+ * Invariants: corrupt and uncertain stop before step 4 unless the caller accepts them; an accepted cut is forced: its
+ * anchor takes a number above all seen, and leaves a doubt.
  *
- * May include: open.h, commit.h, prepare.h, read.h, recover.h, memory.h, bytes.h, check.h, zoo.h. */
+ * May include: open.h, commit.h, prepare.h, seal.h, read.h, recover.h, memory.h, bytes.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/open.h"
@@ -25,6 +26,7 @@
 #include "wal/commit.h"
 #include "wal/memory.h"
 #include "wal/prepare.h"
+#include "wal/seal.h"
 #include "wal/read.h"
 #include "wal/recover.h"
 #include "wal/zoo.h"
@@ -33,7 +35,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-/* --- options ------------------------------------------------------------------------------------------------------------ */
+/* --- options ------------------------------------------------------------------------------------- */
 
 enum {
     BLOCK_BYTES_DEFAULT = 4096,
@@ -131,7 +133,7 @@ int open_options(const struct wal_options *caller, struct wal_options *out, stru
     return wrong == NULL ? 0 : report_set(report, WAL_EINVAL, "option: %s", wrong);
 }
 
-/* --- making a log --------------------------------------------------------------------------------------------------------- */
+/* --- making a log -------------------------------------------------------------------------------- */
 
 static int check_block_bytes(struct wal *log, uint32_t block_bytes)
 {
@@ -195,7 +197,7 @@ static int create_log(struct wal *log)
                                     errno_name(result));
 }
 
-/* --- temporaries ------------------------------------------------------------------------------------------------------------ */
+/* --- temporaries --------------------------------------------------------------------------------- */
 
 static int remember_temporary(void *context, const char *name)
 {
@@ -217,7 +219,7 @@ static void remove_temporaries(struct wal *log)
     }
 }
 
-/* --- before a byte is believed ------------------------------------------------------------------------------------------------- */
+/* --- before a byte is believed ------------------------------------------------------------------- */
 
 /* Locks the files that a dead owner may still be writing to: the newest one begun, its predecessor, and all after. */
 static int lock_newest(struct wal *log, struct recovery *recovery)
@@ -273,7 +275,7 @@ static int find_tail(struct wal *log, struct recovery *recovery)
                        : recover_find_tail(recovery); /* A dead owner's last writes may have landed meanwhile. */
 }
 
-/* --- the cut ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the cut ------------------------------------------------------------------------------------- */
 
 /* The batch that ends the log's readable part, read again: a disk that misreads once must not make us cut. */
 static int read_again(struct recovery *recovery)
@@ -308,7 +310,8 @@ static int read_again(struct recovery *recovery)
     return 0;
 }
 
-/* In a zero-written segment, makes what lies behind the cut zero again, durably: so that damage there stays provable. */
+/* In a zero-written segment, makes what lies behind the cut zero again, durably: so that damage there stays provable.
+ */
 static int zero_window(struct wal *log, struct recovery *recovery, bool *zeroed)
 {
     struct segment *segment = recovery->cut_segment;
@@ -340,7 +343,7 @@ static int zero_window(struct wal *log, struct recovery *recovery, bool *zeroed)
                                     segment->number, recovery->walk.offset, errno_name(result));
 }
 
-/* --- taking over ---------------------------------------------------------------------------------------------------------------------- */
+/* --- taking over --------------------------------------------------------------------------------- */
 
 static void adopt(struct wal *log, const struct recovery *recovery)
 {
@@ -406,7 +409,7 @@ static int anchor_in_place(struct wal *log, const struct anchor_cut *cut)
         return report_set(&log->report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
     }
     uint64_t offset = log->tail->end_offset;
-    commit_fill_anchor(log, log->tail, offset, salt, cut, log->roll_blocks);
+    seal_anchor(log, log->tail, offset, salt, cut, log->roll_blocks);
     return write_anchor_block(log, log->tail, offset, log->roll_blocks);
 }
 
@@ -437,7 +440,7 @@ static int anchor_in_next(struct wal *log, struct recovery *recovery, const stru
         }
     }
     uint64_t offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
-    commit_fill_anchor(log, next, offset, next->salt, cut, log->roll_blocks);
+    seal_anchor(log, next, offset, next->salt, cut, log->roll_blocks);
     from->state = SEGMENT_SEALED;
     next->state = SEGMENT_OPEN;
     return write_anchor_block(log, next, offset, log->roll_blocks);
@@ -541,7 +544,7 @@ static int equip_ready(struct wal *log)
     return 0;
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- all of it ----------------------------------------------------------------------------------- */
 
 static int list_or_create(struct wal *log, struct recovery *recovery)
 {
@@ -657,8 +660,9 @@ static int pass(struct wal *log, struct wal_verdict *verdict)
     return status;
 }
 
-/* A reader may look at a log that moves: it rolls, recycles and appends between two of our reads, and what we then see fits no row of an
- * honest log. Damage stays where it is: so nothing bad is believed until two passes have seen the same. */
+/* A reader may look at a log that moves: it rolls, recycles and appends between two of our reads, and what we then see
+ * fits no row of an honest log. Damage stays where it is: so nothing bad is believed until two passes have seen the
+ * same. */
 static int read_only_passes(struct wal *log, struct wal_verdict *verdict)
 {
     struct wal_verdict before = {0};

@@ -73,8 +73,7 @@ static struct segment *recyclable(const struct wal *log, uint64_t number)
     return NULL;
 }
 
-/* --- pace
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- pace ---------------------------------------------------------------------------------------- */
 
 /* Between pieces of zeroing: stop when the handle closes; go slowly while there is no hurry. */
 static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t bytes_total)
@@ -93,8 +92,7 @@ static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t byt
     return closing;
 }
 
-/* --- one segment
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- one segment --------------------------------------------------------------------------------- */
 
 /* Learns the size of a retired segment that was never opened. */
 static int learn_size(struct wal *log, struct segment *segment, struct report *report)
@@ -204,9 +202,7 @@ int prepare_segment(struct wal *log, uint64_t number)
     return 0;
 }
 
-/* --- tidying
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- tidying ------------------------------------------------------------------------------------- */
 
 /* Removes one retired file beyond the pool. */
 static bool remove_surplus(struct wal *log)
@@ -280,9 +276,7 @@ int prepare_inline(struct wal *log)
     return prepare_step(log, &more);
 }
 
-/* --- the idle mark
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- the idle mark ------------------------------------------------------------------------------- */
 
 static bool is_quiet(const struct wal *log)
 {
@@ -312,9 +306,7 @@ void prepare_mark(struct wal *log)
     }
 }
 
-/* --- the thread
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* --- the thread ---------------------------------------------------------------------------------- */
 
 static void wait_ns(struct wal *log, uint64_t duration_ns)
 {

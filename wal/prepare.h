@@ -1,4 +1,5 @@
-/* prepare.h - segments ready ahead of need, retired ones recycled, and the mark when the log idles: all that is done off the append path.
+/* prepare.h - segments ready ahead of need, retired ones recycled, and the mark when the log idles: all that is done
+ * off the append path.
  *
  * May include: log.h. */
 
@@ -7,7 +8,8 @@
 
 #include "wal/log.h"
 
-/* One step, the lock held; it is given up during I/O. *more: there is more to do now. Failures that say something of the disk's honesty poison. */
+/* One step, the lock held; it is given up during I/O. *more: there is more to do now. Failures that say something of
+ * the disk's honesty poison. */
 int prepare_step(struct wal *log, bool *more);
 
 /* Makes segment `number` ready, by recycling or anew. The lock held; given up during I/O. */
@@ -16,7 +18,8 @@ int prepare_segment(struct wal *log, uint64_t number);
 /* For an append that waits on a handle without a helper thread. 0: look again. */
 int prepare_inline(struct wal *log);
 
-/* Writes a MARK if the last batch with content is not covered and nothing is going on. The lock held; given up during I/O. */
+/* Writes a MARK if the last batch with content is not covered and nothing is going on. The lock held; given up during
+ * I/O. */
 void prepare_mark(struct wal *log);
 
 /* The helper thread. */

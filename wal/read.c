@@ -1,17 +1,17 @@
 /* read.c - from an index to verified bytes.
  *
- * The happy path: under the lock, the table says which segment holds the index, the segment's map which run of records; the
- * segment is pinned so that nobody recycles it, the lock is given up, the run's bytes are read - with what follows them, up to the durable
- * end, for whoever goes on - and each record passed on the way is verified. Sequential reads find the next record in the buffer and touch
- * neither disk nor map.
+ * The happy path: under the lock, the table says which segment holds the index, the segment's map which run of records;
+ * the segment is pinned so that nobody recycles it, the lock is given up, the run's bytes are read - with what follows
+ * them, up to the durable end, for whoever goes on - and each record passed on the way is verified. Sequential reads
+ * find the next record in the buffer and touch neither disk nor map.
  *
  * A sealed segment whose map is not in memory is scanned once; the map is kept until too many are.
  *
- * What can fail, and what is left: a record that does not verify is WAL_ECORRUPT with its place in wal_errmsg; others are not concerned. A disk
- * error is WAL_EIO. Nothing here poisons or changes the log.
+ * What can fail, and what is left: a record that does not verify is WAL_ECORRUPT with its place in wal_errmsg; others
+ * are not concerned. A disk error is WAL_EIO. Nothing here poisons or changes the log.
  *
- * Invariants: only bytes below the durable end are read, and those never change under one (segment, salt); no byte is given out that
- * its record's checksum did not cover; a run is looked up again when the log's generation has changed.
+ * Invariants: only bytes below the durable end are read, and those never change under one (segment, salt); no byte is
+ * given out that its record's checksum did not cover; a run is looked up again when the log's generation has changed.
  *
  * May include: read.h, memory.h, scan.h, window.h, walk.h, bytes.h, check.h, zoo.h. */
 
@@ -55,7 +55,7 @@ void reader_destroy(struct reader *reader)
     }
 }
 
-/* --- maps of sealed segments -------------------------------------------------------------------------------------------- */
+/* --- maps of sealed segments --------------------------------------------------------------------- */
 
 /* Scans a segment and fills its map. No lock; the segment is pinned. */
 static int fill_map(struct wal *log, struct segment *segment, struct map *map, bool *damaged, struct report *report)
@@ -87,7 +87,8 @@ static int fill_map(struct wal *log, struct segment *segment, struct map *map, b
     int bad_errno = window.bad_errno;
     window_destroy(&window);
     if (status == 0 && bad_errno != 0) {
-        return report_set(report, WAL_EIO, "reading segment %" PRIu64 " failed: %s", segment->number, errno_name(bad_errno));
+        return report_set(report, WAL_EIO, "reading segment %" PRIu64 " failed: %s", segment->number,
+                          errno_name(bad_errno));
     }
     return status == 0 ? 0 : report_set(report, status, "out of memory for reading segment %" PRIu64, segment->number);
 }
@@ -133,7 +134,7 @@ static int ensure_map(struct wal *log, struct segment *segment)
     return 0;
 }
 
-/* --- finding ------------------------------------------------------------------------------------------------------------- */
+/* --- finding ------------------------------------------------------------------------------------- */
 
 static int refuse_index(struct wal *log, uint64_t index)
 {
@@ -197,7 +198,7 @@ static int locate(struct reader *reader, uint64_t index, struct segment **out)
     }
 }
 
-/* --- loading ---------------------------------------------------------------------------------------------------------------- */
+/* --- loading ------------------------------------------------------------------------------------- */
 
 static int grow(struct reader *reader, uint64_t bytes)
 {
@@ -213,7 +214,8 @@ static int grow(struct reader *reader, uint64_t bytes)
     return 0;
 }
 
-/* Makes [offset, offset + bytes) of the pinned segment present in the buffer, reading on to limit_offset where there is room. */
+/* Makes [offset, offset + bytes) of the pinned segment present in the buffer, reading on to limit_offset where there is
+ * room. */
 static int load(struct reader *reader, struct segment *segment, uint64_t offset, uint64_t bytes, uint64_t limit_offset)
 {
     struct wal *log = reader->log;
@@ -265,7 +267,8 @@ static int report_bad(struct reader *reader, uint64_t segment, uint64_t index, e
     return WAL_ECORRUPT;
 }
 
-/* The record at the reader's position: in the buffer, verified. *available: bytes of the buffer from there, at most to the run's end. */
+/* The record at the reader's position: in the buffer, verified. *available: bytes of the buffer from there, at most to
+ * the run's end. */
 static enum format_verdict decode_here(const struct reader *reader, uint64_t segment, struct format_record *record)
 {
     const uint8_t *from = reader->buffer + (reader->offset - reader->base_offset);
@@ -366,7 +369,7 @@ int reader_record(struct reader *reader, uint64_t index, struct wal_record *out)
     return 0;
 }
 
-/* --- verifying everything --------------------------------------------------------------------------------------------------- */
+/* --- verifying everything ------------------------------------------------------------------------ */
 
 struct verification {
     struct wal *log;
@@ -508,7 +511,8 @@ int read_verify(struct wal *log, struct wal_verify_report *report, int (*progres
     verification.map.capacity = map_capacity(largest_bytes, log->shape.block_bytes);
     verification.map.entries =
         memory_take(log->options.allocator, verification.map.capacity * sizeof(struct map_entry), 16);
-    /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads are large. */
+    /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads
+     * are large. */
     uint32_t window_bytes = verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES;
     int status = verification.map.entries == NULL ? WAL_ENOMEM
                                                   : window_create(&verification.window, verification.io, own_io != NULL,

@@ -29,7 +29,8 @@ struct reader {
 int reader_create(struct wal *log, uint32_t capacity_bytes, struct reader **out);
 void reader_destroy(struct reader *reader);
 
-/* The record of an index, verified; data points into the reader's buffer, until its next call. Takes the log's lock itself. */
+/* The record of an index, verified; data points into the reader's buffer, until its next call. Takes the log's lock
+ * itself. */
 int reader_record(struct reader *reader, uint64_t index, struct wal_record *record);
 
 /* What wal_verify does. */

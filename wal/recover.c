@@ -7,13 +7,14 @@
  *   - look at everything behind p, and into the files after T, for marks that contradict p;
  *   - the first row of the table that holds (verdict.c) is the verdict.
  *
- * Sealed bodies are not read: the verdict covers T wholly and the others by their ends. Where segments do not join, the ones from the
- * start on are walked to find how far a readable prefix goes.
+ * Sealed bodies are not read: the verdict covers T wholly and the others by their ends. Where segments do not join, the
+ * ones from the start on are walked to find how far a readable prefix goes.
  *
- * What can fail: the disk, in ways that leave no verdict: WAL_EIO and its kin. Nothing is written here, whatever is found.
+ * What can fail: the disk, in ways that leave no verdict: WAL_EIO and its kin. Nothing is written here, whatever is
+ * found.
  *
- * Invariants: a pure function of names and bytes; run twice it finds the same. table states: READY above T when usable, SEALED from the start
- * segment to T, RETIRED elsewhere.
+ * Invariants: a pure function of names and bytes; run twice it finds the same. table states: READY above T when usable,
+ * SEALED from the start segment to T, RETIRED elsewhere.
  *
  * May include: recover.h, bytes.h, check.h, zoo.h. */
 
@@ -28,7 +29,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* --- listing --------------------------------------------------------------------------------------------------------- */
+/* --- listing ------------------------------------------------------------------------------------- */
 
 static int enter_name(void *context, const char *name)
 {
@@ -64,7 +65,7 @@ int recover_list(struct recovery *recovery)
     return 0;
 }
 
-/* --- small reads ------------------------------------------------------------------------------------------------------ */
+/* --- small reads --------------------------------------------------------------------------------- */
 
 /* Reads the sector at offset into scratch. 0, WAL_EIO kept as such, or another failure. */
 static int read_sector(struct recovery *recovery, struct segment *segment, uint64_t offset)
@@ -138,7 +139,7 @@ static int refuse_format(struct recovery *recovery, uint64_t number, enum format
                       number, identity->features_must);
 }
 
-/* --- finding T -------------------------------------------------------------------------------------------------------- */
+/* --- finding T ----------------------------------------------------------------------------------- */
 
 /* Takes the block size and uuid from the newest readable identity. */
 static int learn_shape(struct recovery *recovery)
@@ -230,7 +231,7 @@ int recover_find_tail(struct recovery *recovery)
     return status;
 }
 
-/* --- the chain of segments, downwards from T --------------------------------------------------------------------------- */
+/* --- the chain of segments, downwards from T ----------------------------------------------------- */
 
 static void note_place(struct recovery *recovery, uint64_t segment, uint64_t offset, uint64_t expected, uint64_t found,
                        const char *words)
@@ -364,7 +365,7 @@ static int walk_down(struct recovery *recovery)
     return 0;
 }
 
-/* --- T itself ---------------------------------------------------------------------------------------------------------- */
+/* --- T itself ------------------------------------------------------------------------------------ */
 
 static int make_map(struct recovery *recovery, struct segment *segment)
 {
@@ -465,7 +466,7 @@ static int gather_evidence(struct recovery *recovery)
     return status;
 }
 
-/* --- both sides of damage ------------------------------------------------------------------------------------------------ */
+/* --- both sides of damage ------------------------------------------------------------------------ */
 
 static void note_hole(struct recovery *recovery, const struct walk *before, uint64_t segment,
                       const struct format_head *after)
@@ -582,7 +583,7 @@ static int walk_up(struct recovery *recovery)
     return 0;
 }
 
-/* --- the verdict ---------------------------------------------------------------------------------------------------------- */
+/* --- the verdict --------------------------------------------------------------------------------- */
 
 static bool wrongly_written(const struct recovery *recovery)
 {
@@ -718,7 +719,8 @@ int recover_judge(struct recovery *recovery, struct wal_verdict *verdict)
         }
         bool broken = recovery->seen.segment_missing || recovery->seen.does_not_join;
         bool cut_wanted = recovery->for_writing && (recovery->options->flags & WAL_ACCEPT_CORRUPT) != 0;
-        if (status == 0 && !broken && !cut_wanted && verdict_kind(verdict_row(&recovery->seen)) == WAL_VERDICT_CORRUPT) {
+        if (status == 0 && !broken && !cut_wanted &&
+            verdict_kind(verdict_row(&recovery->seen)) == WAL_VERDICT_CORRUPT) {
             status = read_beyond(recovery);
         }
         if (status == 0 && broken) {

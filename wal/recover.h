@@ -37,9 +37,9 @@ struct recovery {
     uint32_t spare_copies_damaged;
     bool has_temporaries;
     bool has_other_files;
-    int read_errno;            /* A read of an identity failed so; 0: none did. */
-    uint64_t stranger;         /* A file behind T whose identity is another segment's: 0 or its name's number, */
-    uint64_t stranger_found;   /* and that of the identity. */
+    int read_errno;          /* A read of an identity failed so; 0: none did. */
+    uint64_t stranger;       /* A file behind T whose identity is another segment's: 0 or its name's number, */
+    uint64_t stranger_found; /* and that of the identity. */
     struct wal_hole holes[WAL_HOLES_MAX];
     uint32_t hole_count;
     char place[160]; /* Words for rows Y2 to Y5. */
@@ -53,12 +53,12 @@ struct recovery {
 /* Lists the segment files into the table (all RETIRED, sizes unknown), in order. WAL_ENOENT: there is none. */
 int recover_list(struct recovery *recovery);
 
-/* Finds block size, uuid and T from identities and opening anchors; works before anything was flushed, to learn what to flush. WAL_ENOTLOG, WAL_ENEWER, WAL_EFOREIGN.
- * recovery->tail NULL: no segment has a beginning (Y2). */
+/* Finds block size, uuid and T from identities and opening anchors; works before anything was flushed, to learn what to
+ * flush. WAL_ENOTLOG, WAL_ENEWER, WAL_EFOREIGN. recovery->tail NULL: no segment has a beginning (Y2). */
 int recover_find_tail(struct recovery *recovery);
 
-/* Walks, looks for evidence, judges. The table's segments have their states and facts; *verdict is complete but for `flushed` and `accepted`. 0
- * whatever the verdict; an error when no verdict could be reached. Writes nothing. */
+/* Walks, looks for evidence, judges. The table's segments have their states and facts; *verdict is complete but for
+ * `flushed` and `accepted`. 0 whatever the verdict; an error when no verdict could be reached. Writes nothing. */
 int recover_judge(struct recovery *recovery, struct wal_verdict *verdict);
 
 #endif

@@ -1,7 +1,9 @@
 /* report.c - how a failure is told: a code, and a sentence with the place and the next step.
  *
- * The codes and their words stand in one list in wal.h (WAL_STATUS_LIST); this file only looks them up. Messages are built into
- * fixed buffers: telling of a failure must not be able to fail.
+ * The happy path is that none is; when one is, report_set notes the sentence and gives back the code.
+ *
+ * The codes and their words stand in one list in wal.h (WAL_STATUS_LIST); this file only looks them up. Messages are
+ * built into fixed buffers: telling of a failure must not be able to fail.
  *
  * Invariants: a report's text is always terminated; a status of 0 goes with an empty text.
  *

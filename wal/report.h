@@ -20,8 +20,8 @@ struct report {
 /* Notes the failure and returns status, so that `return report_set(...)` reads well. */
 int report_set(struct report *report, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The code for an errno value of the disk (negative): the ones that wal.h names keep their number, all others become WAL_ESYSTEM for
- * control calls; a data operation that fails is WAL_EIO whatever the number. */
+/* The code for an errno value of the disk (negative): the ones that wal.h names keep their number, all others become
+ * WAL_ESYSTEM for control calls; a data operation that fails is WAL_EIO whatever the number. */
 int status_of_errno(int negative_errno);
 
 /* A short name such as "EIO" for a negative errno value, for messages; thread-safe, unlike strerror. */

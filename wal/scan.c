@@ -1,13 +1,13 @@
 /* scan.c - reading one segment.
  *
- * The happy path: scan_run goes from batch to batch, verifies each record in place, and notes where they lie. It stops where the
- * log ends, or where damage begins; which of the two, nobody can see from that place alone. So scan_evidence looks behind it, at
- * every block: any self-valid header there tells by its mark what was once durable.
+ * The happy path: scan_run goes from batch to batch, verifies each record in place, and notes where they lie. It stops
+ * where the log ends, or where damage begins; which of the two, nobody can see from that place alone. So scan_evidence
+ * looks behind it, at every block: any self-valid header there tells by its mark what was once durable.
  *
  * What can fail: reads, which the window turns into noted gaps; memory for a batch larger than the window.
  *
- * Invariants: a batch is accepted whole or not at all; a map holds records of accepted batches only; nothing is concluded from bytes that
- * no checksum covers, save "zero" and "not zero".
+ * Invariants: a batch is accepted whole or not at all; a map holds records of accepted batches only; nothing is
+ * concluded from bytes that no checksum covers, save "zero" and "not zero".
  *
  * May include: scan.h, bytes.h, check.h, zoo.h. */
 
@@ -228,7 +228,8 @@ static bool touches_zero_sector(const uint8_t *batch, uint64_t offset, uint64_t 
 }
 
 /* The records of a batch under a right head: is one of them wrong though all of its sectors were written?
- * A sector is written whole or not at all, and was zero before: one that is not zero holds what was written, so a length in it is right. */
+ * A sector is written whole or not at all, and was zero before: one that is not zero holds what was written, so a
+ * length in it is right. */
 static bool records_prove_damage(const uint8_t *batch, uint64_t file_offset, const struct format_head *head)
 {
     uint64_t seed_base = format_seed_base(head->salt, head->segment);

@@ -40,12 +40,12 @@ struct scan_evidence {
     uint64_t nonzero_end_offset; /* Behind the last block that is not zero; 0: all zero. */
 };
 
-/* Walks from walk->offset until a batch does not fit. Each batch's records are verified, and entered into map when it is not NULL.
- * 0 with *stop, or WAL_ENOMEM. */
+/* Walks from walk->offset until a batch does not fit. Each batch's records are verified, and entered into map when it
+ * is not NULL. 0 with *stop, or WAL_ENOMEM. */
 int scan_run(struct window *window, struct walk *walk, struct map *map, struct scan_stop *stop);
 
-/* Enters all batches of [walk->offset, end_offset) that read into map, and steps over damage; *damaged says whether there was any.
- * walk: begun, or resumed. */
+/* Enters all batches of [walk->offset, end_offset) that read into map, and steps over damage; *damaged says whether
+ * there was any. walk: begun, or resumed. */
 int scan_all(struct window *window, struct walk *walk, uint64_t end_offset, struct map *map, bool *damaged);
 
 /* Looks at every block in [offset, end_offset) of the segment under the window, and adds to *evidence. */
@@ -55,7 +55,8 @@ int scan_evidence(struct window *window, uint64_t segment, uint64_t salt, uint32
 /* Looks at the seal. */
 int scan_seal(struct window *window, uint64_t segment, uint64_t seal_offset, struct scan_evidence *evidence);
 
-/* Old content known to be zero: is there proof in the batch at walk->offset that something written was damaged? (FORMAT.md section 7) */
+/* Old content known to be zero: is there proof in the batch at walk->offset that something written was damaged?
+ * (FORMAT.md section 7) */
 int scan_proof(struct window *window, const struct walk *walk, const struct scan_stop *stop, bool *proof_out);
 
 /* The next self-valid head at or behind offset that starts at a block; 0 and *offset_out = 0 when there is none. */

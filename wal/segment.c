@@ -8,12 +8,13 @@
  *   - a START batch moves the log's start past it: RETIRED;
  *   - segment_recycle: identity of its new number, sync, rename, directory sync: READY again, with its old bytes in it.
  *
- * What can fail, and what is left: making fails before the rename - a temporary file, removed at once or at the next open; after
- * it - a READY segment whose name may not be durable: the error poisons no log, but the file is not used (it is removed).
- * Recycling fails - a retired file; the new identity in it does no harm, since open ignores what lies below the start.
+ * What can fail, and what is left: making fails before the rename - a temporary file, removed at once or at the next
+ * open; after it - a READY segment whose name may not be durable: the error poisons no log, but the file is not used
+ * (it is removed). Recycling fails - a retired file; the new identity in it does no harm, since open ignores what lies
+ * below the start.
  *
- * Invariants: a segment is READY only when its content, then its name, are durable; numbers are never used twice for different
- * live content (the number is part of every checksum); the list rises in number.
+ * Invariants: a segment is READY only when its content, then its name, are durable; numbers are never used twice for
+ * different live content (the number is part of every checksum); the list rises in number.
  *
  * May include: segment.h, memory.h, bytes.h, check.h, zoo.h. */
 
@@ -288,7 +289,7 @@ uint64_t segment_draw_salt(const struct segment_table *table)
     return 0;
 }
 
-/* --- the table ------------------------------------------------------------------------------------------------------ */
+/* --- the table ----------------------------------------------------------------------------------- */
 
 int table_create(struct segment_table *table, uint32_t capacity, const struct wal_allocator *allocator)
 {

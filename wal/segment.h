@@ -66,16 +66,17 @@ struct segment_pace {
     void *context;
 };
 
-/* Makes segment `number` in the directory: zero-written, identified, synced, named, name synced; the file stays open and locked.
- * scratch: at least block_bytes, aligned, contents arbitrary. opening_anchor: NULL, or a block to be written with it (the first segment of a log
- * is born begun). On failure nothing of that name exists, at most a temporary file. */
+/* Makes segment `number` in the directory: zero-written, identified, synced, named, name synced; the file stays open
+ * and locked. scratch: at least block_bytes, aligned, contents arbitrary. opening_anchor: NULL, or a block to be
+ * written with it (the first segment of a log is born begun). On failure nothing of that name exists, at most a
+ * temporary file. */
 int segment_make(struct wal_io *io, const struct segment_shape *shape, uint64_t number, uint8_t *opening_anchor,
                  uint8_t *scratch, uint32_t scratch_bytes, const struct segment_pace *pace, struct segment *out,
                  struct report *report);
 
-/* Turns a retired segment into segment `number`: new identity, synced, renamed, name synced. With zero: its content is zeroed first.
- * The struct keeps its old number and prefill: the caller changes them under its lock. On failure it is what it was, retired, perhaps with the new
- * identity, which nobody believes below the start. */
+/* Turns a retired segment into segment `number`: new identity, synced, renamed, name synced. With zero: its content is
+ * zeroed first. The struct keeps its old number and prefill: the caller changes them under its lock. On failure it is
+ * what it was, retired, perhaps with the new identity, which nobody believes below the start. */
 int segment_recycle(struct wal_io *io, const struct segment_shape *shape, struct segment *segment, uint64_t number,
                     bool zero, uint8_t *scratch, uint32_t scratch_bytes, const struct segment_pace *pace,
                     struct report *report);
@@ -97,7 +98,7 @@ void segment_fill_seal(const struct segment *segment, const struct segment_shape
 struct segment_table;
 uint64_t segment_draw_salt(const struct segment_table *table);
 
-/* --- the table: all segment files of the log, by number --------------------------------------------------------------- */
+/* --- the table: all segment files of the log, by number ------------------------------------------ */
 
 struct segment_table {
     struct segment **list; /* [0, count), numbers rising. */
@@ -120,7 +121,8 @@ uint32_t table_count(const struct segment_table *table, enum segment_state state
 /* Memory for where the segment's records lie; empty. WAL_ENOMEM. */
 int segment_take_map(const struct segment_table *table, struct segment *segment, uint32_t block_bytes);
 void segment_give_map(const struct segment_table *table, struct segment *segment);
-/* The lowest index that a live segment after this one holds: what this one has from there on was truncated. UINT64_MAX: none. */
+/* The lowest index that a live segment after this one holds: what this one has from there on was truncated. UINT64_MAX:
+ * none. */
 uint64_t table_superseded_from(const struct segment_table *table, const struct segment *segment);
 /* The newest live segment that holds, or once held, the record of that index: the one with low <= index. NULL: none. */
 struct segment *table_holding(const struct segment_table *table, uint64_t index);

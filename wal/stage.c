@@ -1,22 +1,23 @@
 /* stage.c - accepting.
  *
- * The happy path of an append: the limits are checked; it joins the open batch, or a new one is opened behind the last, in the same
- * segment or in the next ready one; its records are copied and checksummed in place; it gets its ticket and indexes. All that under
- * one lock, without a system call and without memory being taken.
+ * The happy path of an append: the limits are checked; it joins the open batch, or a new one is opened behind the last,
+ * in the same segment or in the next ready one; its records are copied and checksummed in place; it gets its ticket and
+ * indexes. All that under one lock, without a system call and without memory being taken.
  *
- * What makes a new batch: a truncation (a batch never has two base indexes), a START, metadata larger than the room set aside,
- * no more room in the batch or in the segment.
+ * What makes a new batch: a truncation (a batch never has two base indexes), a START, metadata larger than the room set
+ * aside, no more room in the batch or in the segment.
  *
  * What can fail: a limit, an unexpected index, no room in the queue or no ready segment (then the caller waits, or gets
  * WAL_EAGAIN), a full disk. Everything is decided before the first change: a refused append leaves nothing behind.
  *
- * The reserve: a batch of data is opened only while, afterwards, at least one ready segment is left. START, TRUNCATE without records, MARK and
- * CLOSE may use that last one: so a full disk can always be truncated, and open finds room for its anchor.
+ * The reserve: a batch of data is opened only while, afterwards, at least one ready segment is left. START, TRUNCATE
+ * without records, MARK and CLOSE may use that last one: so a full disk can always be truncated, and open finds room
+ * for its anchor.
  *
- * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one batch is
- * open, the last of the queue.
+ * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one
+ * batch is open, the last of the queue.
  *
- * May include: stage.h, commit.h, prepare.h, bytes.h, check.h, zoo.h. */
+ * May include: stage.h, commit.h, prepare.h, seal.h, bytes.h, check.h, zoo.h. */
 
 #include "wal/stage.h"
 
@@ -24,6 +25,7 @@
 #include "wal/check.h"
 #include "wal/commit.h"
 #include "wal/prepare.h"
+#include "wal/seal.h"
 #include "wal/zoo.h"
 
 #include <inttypes.h>
@@ -145,7 +147,7 @@ static int open_batch(struct wal *log, const struct wish *wish)
             return refuse(log) != 0 ? refuse(log) : WAL_EAGAIN; /* The log moved on while we waited: decide anew. */
         }
         if (log_has_open_batch(log)) {
-            commit_close_open_batch(log);
+            seal_close_open_batch(log);
         }
         int status = find_place(log, wish, need_bytes, &found);
         if (status != 0) {
@@ -186,36 +188,34 @@ static void take_ticket(struct wal *log, struct wal_receipt *receipt, uint64_t f
     }
 }
 
-/* --- truncation ------------------------------------------------------------------------------------------------------------ */
+/* --- truncation ---------------------------------------------------------------------------------- */
 
-/* The first ticket of a batch whose records reach to first_index or beyond. */
-static uint64_t first_ticket_from(const struct batch *batch, uint64_t first_index)
+static void note_truncated_run(struct wal *log, uint64_t first_ticket, uint64_t end_ticket)
 {
-    uint32_t low = 0;
-    uint32_t high = batch->append_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (batch->head.first_index + batch->records_by_append[middle] > first_index) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return batch->first_ticket + low;
+    struct truncated_tickets *range = &log->truncations[log->truncation_count % LOG_TRUNCATIONS_KEPT];
+    *range = (struct truncated_tickets){first_ticket, end_ticket};
+    log->truncation_count++;
+    atomic_store_explicit(&log->truncated_end_ticket, end_ticket, memory_order_release);
 }
 
-/* Records from first_index on are gone before they were durable: those who wait for them are to be told so. */
+/* Records from first_index on are gone before they were durable: those who wait for them are to be told so. Tickets
+ * without records (metadata, a start) keep their meaning. */
 static void note_truncated_tickets(struct wal *log, uint64_t first_index)
 {
     for (uint64_t sequence = log->queue_head; sequence < log->queue_tail; sequence++) {
         const struct batch *batch = log_batch(log, sequence);
-        bool data = batch->head.kind == BATCH_DATA || batch->head.kind == BATCH_TRUNCATE;
-        if (data && batch->head.record_count != 0 && batch_end_index(batch) > first_index) {
-            struct truncated_tickets *range = &log->truncations[log->truncation_count % LOG_TRUNCATIONS_KEPT];
-            *range = (struct truncated_tickets){first_ticket_from(batch, first_index), log->appended_ticket + 1};
-            log->truncation_count++;
-            atomic_store_explicit(&log->truncated_end_ticket, range->end_ticket, memory_order_release);
-            return;
+        if (batch->head.record_count == 0 || batch_end_index(batch) <= first_index) {
+            continue;
+        }
+        uint32_t run = 0; /* Appends in a row that lose records. */
+        for (uint32_t i = 0; i <= batch->append_count; i++) {
+            uint32_t before = i > 0 ? batch->records_by_append[i - 1] : 0;
+            bool loses = i < batch->append_count && batch->records_by_append[i] > before &&
+                         batch->head.first_index + batch->records_by_append[i] > first_index;
+            if (!loses && run != 0) {
+                note_truncated_run(log, batch->first_ticket + i - run, batch->first_ticket + i);
+            }
+            run = loses ? run + 1 : 0;
         }
     }
 }
@@ -245,7 +245,7 @@ static int stage_truncation(struct wal *log, const struct wal_append *append, ui
     return 0;
 }
 
-/* --- appending ---------------------------------------------------------------------------------------------------------------- */
+/* --- appending ----------------------------------------------------------------------------------- */
 
 static int check_append(struct wal *log, const struct wal_append *append)
 {
@@ -299,7 +299,7 @@ static int try_append(struct wal *log, const struct wal_append *append, uint64_t
         if (status != 0 || !ZOO(truncation_apart)) {
             return status;
         }
-        commit_close_open_batch(log);
+        seal_close_open_batch(log);
     }
     if (joinable(log, record_bytes, metadata_bytes) != NULL) {
         return 0;
@@ -348,7 +348,7 @@ int stage_append(struct wal *log, const struct wal_append *append, struct wal_re
     return 0;
 }
 
-/* --- the others ------------------------------------------------------------------------------------------------------------------ */
+/* --- the others ---------------------------------------------------------------------------------- */
 
 /* The newest segment, as far as sealed, whose live part can hold first_index: a start segment is never too low. */
 static uint64_t start_segment_of(struct wal *log, uint64_t first_index)
@@ -394,7 +394,7 @@ int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_re
     log->counters.starts++;
     log->generation++;
     take_ticket(log, receipt, first_index, first_index);
-    commit_close_open_batch(log);
+    seal_close_open_batch(log);
     if (ZOO(start_before_recycling)) {
         for (uint32_t i = 0; i < log->table.count; i++) {
             struct segment *segment = log->table.list[i];
@@ -412,7 +412,7 @@ int stage_control(struct wal *log, enum batch_kind kind)
     const struct wish wish = {.kind = kind, .first_index = log->next_index, .no_wait = true, .may_use_reserve = true};
     int status = open_batch(log, &wish);
     if (status == 0) {
-        commit_close_open_batch(log);
+        seal_close_open_batch(log);
     }
     return status;
 }

@@ -1,8 +1,11 @@
 /* strategy.c - which way of making a write durable is the fastest here.
  *
- * write and fdatasync, one write with RWF_DSYNC, a linked pair in a ring: which wins depends on the device's write-through, the file
- * system and the kernel. So the first commits of a handle take turns - each is durable whichever way it goes, so the probe costs nothing and
- * measures the real thing - and from then on the one with the lowest median is used.
+ * The happy path: strategy_next before each write, strategy_learn after it.
+ *
+ * write and fdatasync, one write with RWF_DSYNC, a linked pair in a ring: which wins depends on the device's
+ * write-through, the file system and the kernel. So the first commits of a handle take turns - each is durable
+ * whichever way it goes, so the probe costs nothing and measures the real thing - and from then on the one with the
+ * lowest median is used.
  *
  * What can fail: nothing.
  *

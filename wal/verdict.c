@@ -1,10 +1,12 @@
 /* verdict.c - the recovery table.
  *
- * The order of the rows is the whole logic: errors first, then proofs of damage, then what may be damage, then what is certainly not, and
- * last everything else, which is a tear. The rows are exclusive because the first that holds is taken, and exhaustive because the last
- * asks nothing; a test goes through all 1,024 combinations.
+ * The order of the rows is the whole logic: errors first, then proofs of damage, then what may be damage, then what is
+ * certainly not, and last everything else, which is a tear. The rows are exclusive because the first that holds is
+ * taken, and exhaustive because the last asks nothing; a test goes through all 1,024 combinations.
  *
  * The happy path is Y10 and Y11: a correct writer cannot reach any other row by crashing.
+ *
+ * Invariants: every observation has one row, every row one verdict and one story.
  *
  * What can fail: nothing.
  *

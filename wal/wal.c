@@ -1,12 +1,13 @@
 /* wal.c - the public face: every function of wal.h, each a few lines over the file that does the work.
  *
- * The way of a record from append to durable:
- *   wal_append -> stage.c (index, place, checksum, in the open batch) -> commit.c (seal, one durable write, acknowledge)
+ * The happy path, the way of a record from append to durable:
+ *   wal_append -> stage.c (index, place, checksum, in the open batch) -> commit.c (seal, one durable write,
+ * acknowledge)
  *   -> wal_wait returns, or wal_dispatch reports the ticket.
  * Opening goes through open.c and recover.c, reading through read.c, segments come from prepare.c.
  *
- * What can fail is said at each function in wal.h; a handle that failed to open is torn down here, in one place (destroy), which
- * knows how to take down a half-made one.
+ * What can fail is said at each function in wal.h; a handle that failed to open is torn down here, in one place
+ * (destroy), which knows how to take down a half-made one.
  *
  * Invariants: every function takes the lock at most once, and gives it up through log_unlock, which wakes whom it must.
  *
@@ -57,7 +58,7 @@ void log_tell(const struct wal *log, enum wal_log_level level, const char *forma
     log->options.log(log->options.log_context, level, text);
 }
 
-/* --- a handle's life ------------------------------------------------------------------------------------------------------ */
+/* --- a handle's life ----------------------------------------------------------------------------- */
 
 static void init_locks(struct wal *log)
 {
@@ -123,7 +124,7 @@ static void destroy(struct wal *log)
     memory_give(log->options.allocator != NULL ? &allocator : NULL, log, sizeof(struct wal));
 }
 
-/* --- the disk ---------------------------------------------------------------------------------------------------------------- */
+/* --- the disk ------------------------------------------------------------------------------------ */
 
 static int open_disk(struct wal *log, const char *directory)
 {
@@ -168,7 +169,8 @@ static void choose_strategies(struct wal *log)
 {
     enum wal_io_method forced = (enum wal_io_method)log->options.strategy;
     strategy_start(&log->strategies[0], log->io->caps.methods, forced);
-    /* In a ring the single durable write is the rule, and a linked pair is used when it is asked for: that won wherever it was measured. */
+    /* In a ring the single durable write is the rule, and a linked pair is used when it is asked for: that won wherever
+     * it was measured. */
     bool dsync = (log->io->caps.methods_submitted & (1u << WAL_IO_METHOD_DSYNC)) != 0;
     strategy_start(&log->strategies[1], log->io->caps.methods_submitted,
                    forced == WAL_IO_METHOD_DEFAULT && dsync ? WAL_IO_METHOD_DSYNC : forced);
@@ -304,7 +306,7 @@ int wal_close(struct wal *log)
     return status;
 }
 
-/* --- appending ------------------------------------------------------------------------------------------------------------------ */
+/* --- appending ----------------------------------------------------------------------------------- */
 
 int wal_append(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt)
 {
@@ -349,7 +351,7 @@ int wal_reset(struct wal *log, uint64_t next_index, struct wal_receipt *receipt)
     return status;
 }
 
-/* --- state ------------------------------------------------------------------------------------------------------------------------ */
+/* --- state --------------------------------------------------------------------------------------- */
 
 /* Locks a handle that the caller sees as constant: reading a number does not change the log. */
 static struct wal *lock_const(const struct wal *log)
@@ -425,7 +427,7 @@ size_t wal_errmsg(const struct wal *log, char *text, size_t size)
     return length;
 }
 
-/* --- event loop ---------------------------------------------------------------------------------------------------------------------- */
+/* --- event loop ---------------------------------------------------------------------------------- */
 
 /* Carries the event loop's writes where there is no ring. */
 static void *run_commit_thread(void *argument)
@@ -558,7 +560,7 @@ int wal_maintain(struct wal *log, uint32_t flags, bool *more_out)
     return status;
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------- */
 
 int wal_read(struct wal *log, uint64_t index, void *buffer, size_t buffer_bytes, struct wal_record *record)
 {
@@ -627,7 +629,7 @@ int wal_verify(struct wal *log, struct wal_verify_report *report,
     return read_verify(log, report, progress, context);
 }
 
-/* --- numbers ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------------------------------- */
 
 void wal_stats(const struct wal *log, struct wal_stats *stats)
 {

@@ -14,48 +14,53 @@
  * WHAT IS PROMISED
  *
  *   P1  An index reported durable survives kill -9, a kernel crash and a power cut, on any disk that honours flush.
- *   P2  After any crash the log is a gap-free prefix that holds everything reported durable, every record byte-exact. What
- *       recovery once cut never comes back.
- *   P3  One append call is atomic in recovery: all its records and its metadata, or none.
- *   P4  Damage to durable data that a later mark covers is never passed off as the end of the log: wal_open gives a verdict with
- *       its evidence. Corrupt and uncertain change nothing on disk unless the caller accepts them; a crash alone yields neither.
- *       The last commit before a crash is covered by a mark once a later write, the idle mark or wal_close has landed;
- *       if it is damaged before that, beyond recognition, no log can tell that from a tear.
- *   P5  After a failed write or sync the handle is poisoned: every waiter and every later append gets the error, nothing is
- *       retried into the same range, only a fresh open clears it. An error from append or wait means UNKNOWN, not ABSENT:
- *       the next open may find the records whole, and then keeps them.
- *   P6  A full disk refuses the append before anything is accepted. Reading, truncating and reopening keep working, and appending
- *       resumes when there is room.
- *   P7  Every read is verified. A wrong byte is an error with its place, never data.
- *   P8  Memory is bounded by the options; appending allocates nothing; at the bound the caller waits, or gets WAL_EAGAIN.
- *   P9  Two writers cannot open one directory; any number of readers may look at a live log.
+ *   P2  After any crash the log is a gap-free prefix that holds everything reported durable, every record byte-exact.
+ * What recovery once cut never comes back. P3  One append call is atomic in recovery: all its records and its metadata,
+ * or none. P4  Damage to durable data that a later mark covers is never passed off as the end of the log: wal_open
+ * gives a verdict with its evidence. Corrupt and uncertain change nothing on disk unless the caller accepts them; a
+ * crash alone yields neither. The last commit before a crash is covered by a mark once a later write, the idle mark or
+ * wal_close has landed; if it is damaged before that, beyond recognition, no log can tell that from a tear. P5  After a
+ * failed write or sync the handle is poisoned: every waiter and every later append gets the error, nothing is retried
+ * into the same range, only a fresh open clears it. An error from append or wait means UNKNOWN, not ABSENT: the next
+ * open may find the records whole, and then keeps them. P6  A full disk refuses the append before anything is accepted.
+ * Reading, truncating and reopening keep working, and appending resumes when there is room. P7  Every read is verified.
+ * A wrong byte is an error with its place, never data. P8  Memory is bounded by the options; appending allocates
+ * nothing; at the bound the caller waits, or gets WAL_EAGAIN. P9  Two writers cannot open one directory; any number of
+ * readers may look at a live log.
  *
  * WORDS
  *
  *   index    number of a record, from 1. Consecutive. A truncation of the end lowers the last one.
- *   ticket   number of an accepted append, truncation or reset: +1 each, never lower while the handle lives; completion is told in tickets,
- *            since metadata alone has no index, and a truncation lowers it. Tickets start anew with each open.
+ *   ticket   number of an accepted append, truncation or reset: +1 each, never lower while the handle lives; completion
+ * is told in tickets, since metadata alone has no index, and a truncation lowers it. Tickets start anew with each open.
  *   durable  on stable storage, and so is everything before it.
  *
  * THREADS
  *
- *   | call                                           | from                                                    |
- *   |------------------------------------------------|---------------------------------------------------------|
- *   | wal_append, wal_commit, wal_truncate_*, wal_reset, wal_wait, wal_submit, wal_read, wal_first/last/durable_*, wal_metadata, wal_doubt, wal_stats, wal_errmsg, wal_verify, wal_maintain | any thread, at any time between open and close |
- *   | wal_dispatch                                   | any thread; one does the work, the others return at once |
- *   | a struct wal_cursor                            | one thread at a time; many cursors at once              |
- *   | wal_open, wal_close                            | once each; close only when no other call is running and no cursor is open |
- *   | options.log, options.allocator                 | are called from any thread that is in a wal call, and from the helper threads, never with a lock of ours held that a wal call needs (log: at most 1 line an event) |
+ *   | call                                 | from                                                               |
+ *   |--------------------------------------|--------------------------------------------------------------------|
+ *   | wal_append, wal_commit, wal_wait,    | any thread, at any time between open and close                     |
+ *   | wal_truncate_*, wal_reset,           |                                                                    |
+ *   | wal_submit, wal_read, wal_verify,    |                                                                    |
+ *   | wal_first/last/durable_*, wal_doubt, |                                                                    |
+ *   | wal_metadata, wal_stats, wal_errmsg, |                                                                    |
+ *   | wal_maintain, wal_event_fd           |                                                                    |
+ *   | wal_dispatch                         | any thread; one does the work, others return at once               |
+ *   | a struct wal_cursor                  | one thread at a time; many cursors at once                         |
+ *   | wal_open, wal_close                  | once each; close when no other call runs and no cursor is open     |
+ *   | options.log                          | called from open and close, by the thread that is in them          |
+ *   | options.allocator                    | called from any thread in a wal call, and from the helper thread   |
  *
- *   Threads started: with the default options one, "wal-helper", which makes segments ready ahead of need, recycles retired ones and
- *   writes the mark when the log idles. With WAL_NO_THREADS none: then the caller calls wal_maintain() from its own loop. If
- *   wal_event_fd() is asked for and there is no ring, one more, "wal-commit", which carries the event loop's writes. They block
- *   all signals and end in wal_close. A handle does not survive fork(): the child must not touch it.
+ *   Threads started: with the default options one, "wal-helper", which makes segments ready ahead of need, recycles
+ * retired ones and writes the mark when the log idles. With WAL_NO_THREADS none: then the caller calls wal_maintain()
+ * from its own loop. If wal_event_fd() is asked for and there is no ring, one more, "wal-commit", which carries the
+ * event loop's writes. They block all signals and end in wal_close. A handle does not survive fork(): the child must
+ * not touch it.
  *
  * RESULTS
  *
- *   Every call returns 0 or a negative WAL_E code unless it says otherwise; outputs are written only on 0. wal_strerror() is the
- *   word for a code, wal_errmsg() the handle's last failure with file, offset, expected and found.
+ *   Every call returns 0 or a negative WAL_E code unless it says otherwise; outputs are written only on 0.
+ * wal_strerror() is the word for a code, wal_errmsg() the handle's last failure with file, offset, expected and found.
  *   The library never prints and reads no environment variable; it aborts only on a broken invariant of its own.
  *
  * Usable from C11 and C++17; needs no feature macro. Linux. */
@@ -85,7 +90,7 @@ struct wal;
 struct wal_cursor;
 struct wal_io; /* wal/io.h */
 
-/* --- results --------------------------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------------- */
 
 /* Codes above -1000 are Linux errno values; the others are the log's own. */
 #define WAL_STATUS_LIST(X)                                                            \
@@ -125,25 +130,25 @@ enum wal_status {
 /* The text of a code, static; "unknown code" for any other number. Never NULL. */
 WAL_API const char *wal_strerror(int status);
 
-/* Copies the handle's last failure, with its place and the next step, into text: always terminated when size > 0, "" when nothing has
- * failed. Returns the length of the whole message. */
+/* Copies the handle's last failure, with its place and the next step, into text: always terminated when size > 0, ""
+ * when nothing has failed. Returns the length of the whole message. */
 WAL_API size_t wal_errmsg(const struct wal *log, char *text, size_t size);
 
 /* The version of the library linked, WAL_VERSION of its build. */
 WAL_API const char *wal_version(void);
 
-/* --- opening --------------------------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------------- */
 
 enum wal_flags {
-    WAL_CREATE = 1,     /* Make the log when the directory does not exist or is empty. */
-    WAL_EXCLUSIVE = 2,  /* With CREATE: WAL_EEXIST when there is one. */
-    WAL_READ_ONLY = 4,  /* No lock, no flush, no write; may be a live log of another process. */
-    WAL_NO_THREADS = 8, /* Start no thread; the caller calls wal_maintain(). */
-    WAL_BUFFERED = 16,  /* Through the page cache; for file systems that do direct I/O badly. */
-    WAL_POWERSAFE_OVERWRITE =
-        32, /* The caller asserts that a torn write harms no byte outside itself: block_bytes may be below the device's physical block. */
-    WAL_ACCEPT_UNCERTAIN = 64, /* Cut where the log became uncertain, and leave a doubt. */
-    WAL_ACCEPT_CORRUPT = 128,  /* Cut before the damage, and leave a doubt. Everything behind the cut is lost. */
+    WAL_CREATE = 1,               /* Make the log when the directory does not exist or is empty. */
+    WAL_EXCLUSIVE = 2,            /* With CREATE: WAL_EEXIST when there is one. */
+    WAL_READ_ONLY = 4,            /* No lock, no flush, no write; may be a live log of another process. */
+    WAL_NO_THREADS = 8,           /* Start no thread; the caller calls wal_maintain(). */
+    WAL_BUFFERED = 16,            /* Through the page cache; for file systems that do direct I/O badly. */
+    WAL_POWERSAFE_OVERWRITE = 32, /* The caller asserts that a torn write harms no byte outside itself: block_bytes may
+                                     be below the device's physical block. */
+    WAL_ACCEPT_UNCERTAIN = 64,    /* Cut where the log became uncertain, and leave a doubt. */
+    WAL_ACCEPT_CORRUPT = 128,     /* Cut before the damage, and leave a doubt. Everything behind the cut is lost. */
     WAL_ZERO_RECYCLED =
         256 /* Zero recycled segments again: damage there is provable everywhere, streaming gets slower. */
 };
@@ -160,24 +165,26 @@ enum wal_strategy {
 
 enum wal_log_level { WAL_LOG_NOTICE = 1, WAL_LOG_WARNING = 2, WAL_LOG_ERROR = 3 };
 
-/* Memory from the caller: allocate returns NULL on failure; alignment is a power of two. All pointers outlive the handle. */
+/* Memory from the caller: allocate returns NULL on failure; alignment is a power of two. All pointers outlive the
+ * handle. */
 struct wal_allocator {
     void *(*allocate)(void *context, size_t bytes, size_t alignment);
     void (*release)(void *context, void *memory, size_t bytes);
     void *context;
 };
 
-/* Start from WAL_OPTIONS_INIT; 0 in a field means its default. Everything is checked by wal_open (WAL_EINVAL, with a message in the verdict). */
+/* Start from WAL_OPTIONS_INIT; 0 in a field means its default. Everything is checked by wal_open (WAL_EINVAL, with a
+ * message in the verdict). */
 struct wal_options {
     size_t options_bytes; /* sizeof(struct wal_options), set by WAL_OPTIONS_INIT. */
     uint32_t flags;       /* enum wal_flags */
     enum wal_backend backend;
     enum wal_strategy strategy;
-    uint32_t block_bytes; /* 4,096. Of a new log; a power of two, 512 to 65,536. An existing log keeps its own. */
-    uint64_t
-        segment_bytes; /* 64 MiB. Of segments made from now on; a whole number of blocks, 16 blocks to 4 GiB - 1 block. */
-    uint32_t
-        batch_bytes_max; /* 2 MiB. Largest batch, and so the largest append call; at least 4 blocks; at most segment_bytes - 3 blocks. */
+    uint32_t block_bytes;     /* 4,096. Of a new log; a power of two, 512 to 65,536. An existing log keeps its own. */
+    uint64_t segment_bytes;   /* 64 MiB. Of segments made from now on; a whole number of blocks, 16 blocks to 4 GiB - 1
+                                 block. */
+    uint32_t batch_bytes_max; /* 2 MiB. Largest batch, and so the largest append call; at least 4 blocks; at most
+                                 segment_bytes - 3 blocks. */
     uint32_t batches_in_flight_max; /* 1. At most 4. */
     uint32_t segments_ready;        /* 2. Prepared ahead; 2 to 16. */
     uint32_t segments_pool_max;     /* 4. Retired files kept for recycling; at most 1,024; the surplus is removed. */
@@ -204,9 +211,9 @@ static inline wal_options wal_options_init()
 }
 #define WAL_OPTIONS_INIT wal_options_init()
 #else
-#define WAL_OPTIONS_INIT                                                                                               \
-    {                                                                                                                  \
-        .options_bytes = sizeof(struct wal_options)                                                                    \
+#define WAL_OPTIONS_INIT                            \
+    {                                               \
+        .options_bytes = sizeof(struct wal_options) \
     }
 #endif
 
@@ -256,35 +263,37 @@ struct wal_verdict {
     uint64_t cut_bytes; /* Bytes of recognisable batches behind the place. */
     uint64_t cut_records;
     enum wal_cut_seen cut_seen;
-    uint32_t
-        concerned_batches; /* At most so many commits, from last_index + 1 on, can have been acknowledged and be lost (TORN, UNCERTAIN). */
+    uint32_t concerned_batches;    /* At most so many commits, from last_index + 1 on, can have been acknowledged and be
+                                      lost (TORN, UNCERTAIN). */
     uint32_t spare_copies_damaged; /* Unreadable identities and seals whose loss changes no verdict. */
     uint64_t doubt_index;          /* Doubt in force; 0: none. */
     uint32_t hole_count;
     struct wal_hole holes[WAL_HOLES_MAX];
-    char text
-        [WAL_VERDICT_TEXT_BYTES]; /* One or two sentences: what was found where, and the next step. Also for errors without a handle. */
+    char text[WAL_VERDICT_TEXT_BYTES]; /* One or two sentences: what was found where, and the next step. Also for errors
+                                          without a handle. */
 };
 
-/* Opens, or with WAL_CREATE makes, the log in a directory. Recovers it: flush, read, judge, and (for writing) a durable anchor at the end found.
- * *log_out is the handle, to be closed with wal_close. *verdict (may be NULL) is filled whatever the result.
+/* Opens, or with WAL_CREATE makes, the log in a directory. Recovers it: flush, read, judge, and (for writing) a durable
+ * anchor at the end found. *log_out is the handle, to be closed with wal_close. *verdict (may be NULL) is filled
+ * whatever the result.
  *
- * UNCERTAIN and CORRUPT: without the accepting flag nothing on disk has changed, the result is WAL_EUNCERTAIN or WAL_ECORRUPT and there is no handle;
- * WAL_READ_ONLY opens such a log all the same, result 0, so that both sides of the damage can be read.
- * A full disk without room for the anchor: result 0, appends answer WAL_ENOSPC.
- * The directory's parent must exist. options may be NULL (all defaults: an existing log). Blocks. */
+ * UNCERTAIN and CORRUPT: without the accepting flag nothing on disk has changed, the result is WAL_EUNCERTAIN or
+ * WAL_ECORRUPT and there is no handle; WAL_READ_ONLY opens such a log all the same, result 0, so that both sides of the
+ * damage can be read. A full disk without room for the anchor: result 0, appends answer WAL_ENOSPC. The directory's
+ * parent must exist. options may be NULL (all defaults: an existing log). Blocks. */
 WAL_CHECKED int wal_open(const char *directory, const struct wal_options *options, struct wal **log_out,
                          struct wal_verdict *verdict);
 
-/* The same on a disk of the caller's, which stays the caller's and must outlive the handle. options->backend is ignored. */
+/* The same on a disk of the caller's, which stays the caller's and must outlive the handle. options->backend is
+ * ignored. */
 WAL_CHECKED int wal_open_io(struct wal_io *io, const struct wal_options *options, struct wal **log_out,
                             struct wal_verdict *verdict);
 
-/* Waits for everything accepted, writes a CLOSE batch, ends the helper threads, frees the handle: it is gone whatever the result.
- * An error means that the log was not closed in order: the next open recovers it. NULL is allowed (0). */
+/* Waits for everything accepted, writes a CLOSE batch, ends the helper threads, frees the handle: it is gone whatever
+ * the result. An error means that the log was not closed in order: the next open recovers it. NULL is allowed (0). */
 WAL_API int wal_close(struct wal *log);
 
-/* --- appending ------------------------------------------------------------------------------------------------------- */
+/* --- appending ----------------------------------------------------------------------------------- */
 
 struct wal_record {
     const void *data; /* size bytes; may be NULL when size is 0. */
@@ -306,8 +315,8 @@ struct wal_append {
     const struct wal_record *records;
     uint32_t record_count; /* 0: metadata, truncation or cleared doubt alone. */
     uint32_t flags;        /* enum wal_append_flags */
-    uint64_t
-        first_index; /* TRUNCATE: first index removed, first_index() <= it <= last_index() + 1. Else 0, or last_index() + 1 as a check. */
+    uint64_t first_index;  /* TRUNCATE: first index removed, first_index() <= it <= last_index() + 1. Else 0, or
+                              last_index() + 1 as a check. */
     const void *metadata;
     uint32_t metadata_bytes; /* At most WAL_METADATA_BYTES_MAX. */
 };
@@ -318,24 +327,25 @@ struct wal_receipt {
     uint64_t last_index;  /* first_index - 1 when it had none. */
 };
 
-/* Accepts the records: they have indexes and a place in the order of the log; not yet durable. All data is copied before it returns.
- * Never waits for the device, but for room in the buffers (P8) or for a ready segment, unless NO_WAIT. With an event loop (no thread
- * waiting in wal_wait) nothing is written before wal_submit or wal_dispatch.
- * Refused whole, with nothing changed: WAL_ETOOBIG (more than one batch holds), WAL_EINDEX, WAL_EINVAL, WAL_ENOSPC, WAL_EAGAIN,
- * WAL_EROFS. WAL_EPOISONED after a failure: nothing further is accepted.
- * A truncation lowers the visible durable index at once to first_index - 1; waiters on records that it removed before they were durable get
+/* Accepts the records: they have indexes and a place in the order of the log; not yet durable. All data is copied
+ * before it returns. Never waits for the device, but for room in the buffers (P8) or for a ready segment, unless
+ * NO_WAIT. With an event loop (no thread waiting in wal_wait) nothing is written before wal_submit or wal_dispatch.
+ * Refused whole, with nothing changed: WAL_ETOOBIG (more than one batch holds), WAL_EINDEX, WAL_EINVAL, WAL_ENOSPC,
+ * WAL_EAGAIN, WAL_EROFS. WAL_EPOISONED after a failure: nothing further is accepted. A truncation lowers the visible
+ * durable index at once to first_index - 1; waiters on records that it removed before they were durable get
  * WAL_ETRUNCATED when their turn has come, not success. */
 WAL_CHECKED int wal_append(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt);
 
-/* Waits until the ticket is durable. 0; WAL_ETRUNCATED: durable in its order, but a truncation accepted before that has removed its records
- * (remembered for the last 64 truncations); or WAL_EPOISONED: what became of it is unknown. WAL_EINVAL: no such ticket was given out.
- * The calling thread may carry out the write for everyone who waits. */
+/* Waits until the ticket is durable. 0; WAL_ETRUNCATED: durable in its order, but a truncation accepted before that has
+ * removed its records (remembered for the last 64 truncations); or WAL_EPOISONED: what became of it is unknown.
+ * WAL_EINVAL: no such ticket was given out. The calling thread may carry out the write for everyone who waits. */
 WAL_CHECKED int wal_wait(struct wal *log, uint64_t ticket);
 
 /* wal_append and wal_wait. receipt may be NULL. */
 WAL_CHECKED int wal_commit(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt);
 
-/* Removes the records from first_removed on: a wal_append with TRUNCATE and no records. Not durable on return: wait for the ticket. */
+/* Removes the records from first_removed on: a wal_append with TRUNCATE and no records. Not durable on return: wait for
+ * the ticket. */
 WAL_CHECKED int wal_truncate_suffix(struct wal *log, uint64_t first_removed, struct wal_receipt *receipt);
 
 /* Removes the records below first_kept (first_index() <= it <= last_index() + 1). Segments that hold nothing else
@@ -345,7 +355,7 @@ WAL_CHECKED int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct
 /* Empties the log and goes on at next_index, which must be above last_index() + 1: a snapshot was installed. */
 WAL_CHECKED int wal_reset(struct wal *log, uint64_t next_index, struct wal_receipt *receipt);
 
-/* --- state ----------------------------------------------------------------------------------------------------------- */
+/* --- state --------------------------------------------------------------------------------------- */
 
 WAL_API uint64_t wal_first_index(const struct wal *log);   /* First one not truncated, as accepted. */
 WAL_API uint64_t wal_last_index(const struct wal *log);    /* Last one accepted; first_index - 1: the log is empty. */
@@ -353,19 +363,21 @@ WAL_API uint64_t wal_durable_index(const struct wal *log); /* Last one durable; 
 WAL_API uint64_t wal_durable_ticket(const struct wal *log);
 WAL_API uint64_t wal_doubt(const struct wal *log); /* First index in doubt, durable until cleared; 0: none. */
 
-/* Copies the newest durable metadata. *bytes_out is its size; WAL_ESMALL (with *bytes_out set) when it does not fit; WAL_ENOENT: there never was any. */
+/* Copies the newest durable metadata. *bytes_out is its size; WAL_ESMALL (with *bytes_out set) when it does not fit;
+ * WAL_ENOENT: there never was any. */
 WAL_CHECKED int wal_metadata(const struct wal *log, void *buffer, size_t buffer_bytes, size_t *bytes_out);
 
-/* --- event loop ------------------------------------------------------------------------------------------------------ */
+/* --- event loop ---------------------------------------------------------------------------------- */
 
-/* A descriptor that polls readable when wal_dispatch has something to do or to tell. The handle's; valid until wal_close; negative code on
- * failure. The first call prepares for event-loop use. */
+/* A descriptor that polls readable when wal_dispatch has something to do or to tell. The handle's; valid until
+ * wal_close; negative code on failure. The first call prepares for event-loop use. */
 WAL_CHECKED int wal_event_fd(struct wal *log);
 
-/* The loop: poll the descriptor; wal_dispatch; act on what became durable, wal_append what is new; wal_submit; poll again.
+/* The loop: poll the descriptor; wal_dispatch; act on what became durable, wal_append what is new; wal_submit; poll
+ * again.
  *
- * Starts writing what has been accepted, if the device is free; else it goes out after the write that is under way. Never blocks on the
- * device, calls nothing back. */
+ * Starts writing what has been accepted, if the device is free; else it goes out after the write that is under way.
+ * Never blocks on the device, calls nothing back. */
 WAL_CHECKED int wal_submit(struct wal *log);
 
 struct wal_progress {
@@ -373,9 +385,9 @@ struct wal_progress {
     uint64_t durable_index;
 };
 
-/* Takes completions and moves the durable counters. When that made progress, the next write is left for wal_submit, so that what the loop appends
- * in answer goes out with it; the descriptor stays readable until then. Never blocks. progress may be NULL. WAL_EPOISONED after a failure
- * (progress is filled then as well). */
+/* Takes completions and moves the durable counters. When that made progress, the next write is left for wal_submit, so
+ * that what the loop appends in answer goes out with it; the descriptor stays readable until then. Never blocks.
+ * progress may be NULL. WAL_EPOISONED after a failure (progress is filled then as well). */
 WAL_CHECKED int wal_dispatch(struct wal *log, struct wal_progress *progress);
 
 enum wal_maintain_flags {
@@ -384,22 +396,24 @@ enum wal_maintain_flags {
     WAL_MAINTAIN_PREPARE = 2 /* Make segments ready until there are enough, not just one step. */
 };
 
-/* What the helper thread would do: one step of preparing or recycling a segment, the idle mark when its time has come. Blocks on the device.
- * Needed only with WAL_NO_THREADS. *more_out (may be NULL): call again soon. WAL_ENOSPC: no room for a segment. */
+/* What the helper thread would do: one step of preparing or recycling a segment, the idle mark when its time has come.
+ * Blocks on the device. Needed only with WAL_NO_THREADS. *more_out (may be NULL): call again soon. WAL_ENOSPC: no room
+ * for a segment. */
 WAL_CHECKED int wal_maintain(struct wal *log, uint32_t flags, bool *more_out);
 
-/* --- reading --------------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------- */
 
-/* Reads one durable record into the caller's buffer and verifies it. record->data points into buffer. WAL_ESMALL: record->size says
- * what is needed. WAL_ECOMPACTED, WAL_EBEYOND: no such record. WAL_ECORRUPT: the bytes are wrong, wal_errmsg names the place; other records may
- * read well. Served while writes go on. */
+/* Reads one durable record into the caller's buffer and verifies it. record->data points into buffer. WAL_ESMALL:
+ * record->size says what is needed. WAL_ECOMPACTED, WAL_EBEYOND: no such record. WAL_ECORRUPT: the bytes are wrong,
+ * wal_errmsg names the place; other records may read well. Served while writes go on. */
 WAL_CHECKED int wal_read(struct wal *log, uint64_t index, void *buffer, size_t buffer_bytes, struct wal_record *record);
 
 /* Opens a cursor before first_index (0: the first of the log). Allocates; to be closed before the log. */
 WAL_CHECKED int wal_cursor_open(struct wal *log, uint64_t first_index, struct wal_cursor **cursor_out);
 
-/* The next record, verified; record->data points into the cursor, until its next call. WAL_EBEYOND at the durable end (more may come: ask again).
- * WAL_ECOMPACTED: it was truncated away under the cursor. WAL_ECORRUPT: the cursor stays; wal_cursor_seek past it to read on. */
+/* The next record, verified; record->data points into the cursor, until its next call. WAL_EBEYOND at the durable end
+ * (more may come: ask again). WAL_ECOMPACTED: it was truncated away under the cursor. WAL_ECORRUPT: the cursor stays;
+ * wal_cursor_seek past it to read on. */
 WAL_CHECKED int wal_cursor_next(struct wal_cursor *cursor, struct wal_record *record);
 
 /* The next record returned will be `index`. */
@@ -413,11 +427,12 @@ struct wal_verify_report {
     struct wal_hole first_bad;
 };
 
-/* Reads and verifies every live record. WAL_ECORRUPT when one fails (the report is filled). progress (may be NULL) is called now and then; non-zero from it stops (WAL_EAGAIN). */
+/* Reads and verifies every live record. WAL_ECORRUPT when one fails (the report is filled). progress (may be NULL) is
+ * called now and then; non-zero from it stops (WAL_EAGAIN). */
 WAL_CHECKED int wal_verify(struct wal *log, struct wal_verify_report *report,
                            int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total), void *context);
 
-/* --- numbers --------------------------------------------------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------------------------------- */
 
 struct wal_latency {
     uint64_t count;

@@ -1,12 +1,13 @@
 /* walk.c - is this batch the next one?
  *
- * The happy path: walk_begin at the opening anchor, then for each batch walk_judge, the records' checksums (scan.c), walk_accept.
- * Everything that a log's state is made of comes out of the order of batches: indexes, start, doubt, metadata, marks.
+ * The happy path: walk_begin at the opening anchor, then for each batch walk_judge, the records' checksums (scan.c),
+ * walk_accept. Everything that a log's state is made of comes out of the order of batches: indexes, start, doubt,
+ * metadata, marks.
  *
  * What can fail: nothing; a batch that does not fit has a reason, and recovery decides what it means.
  *
- * Invariants: number and chain tie each batch to the one before; start.index <= next_index; low <= opening_index; a first index other than
- * next_index is possible in a TRUNCATE only.
+ * Invariants: number and chain tie each batch to the one before; start.index <= next_index; low <= opening_index; a
+ * first index other than next_index is possible in a TRUNCATE only.
  *
  * May include: walk.h, bytes.h, check.h, zoo.h. */
 

@@ -54,7 +54,8 @@ enum walk_reason {
 
 const char *walk_reason_text(enum walk_reason reason);
 
-/* Starts at a segment's opening anchor, which must be self-valid and an anchor. The anchor itself is walked first, like any batch. */
+/* Starts at a segment's opening anchor, which must be self-valid and an anchor. The anchor itself is walked first, like
+ * any batch. */
 void walk_begin(struct walk *walk, const struct format_head *opening_anchor, uint64_t segment_bytes,
                 uint32_t block_bytes);
 

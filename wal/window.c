@@ -1,14 +1,15 @@
 /* window.c - the bytes of one file, read ahead.
  *
- * The happy path: the scanner asks for rising offsets; two reads of a chunk each are in flight in front of it (more gained
- * nothing), and what it asks for is in memory, contiguous, when it asks. When the memory is full, what is still wanted moves to
- * the front. An offset before the window, or far behind it, starts anew.
+ * The happy path: the scanner asks for rising offsets; two reads of a chunk each are in flight in front of it (more
+ * gained nothing), and what it asks for is in memory, contiguous, when it asks. When the memory is full, what is still
+ * wanted moves to the front. An offset before the window, or far behind it, starts anew.
  *
- * What can fail, and what is left: a read error. The chunk is read again in pieces of 4,096 bytes; those that fail are noted, and zeroed
- * in memory, so that the scanner sees the same as for a block never written, and asks before it concludes anything.
+ * What can fail, and what is left: a read error. The chunk is read again in pieces of 4,096 bytes; those that fail are
+ * noted, and zeroed in memory, so that the scanner sees the same as for a block never written, and asks before it
+ * concludes anything.
  *
- * Invariants: base <= filled <= issued <= base + capacity; base and issued are multiples of the disk's alignment; chunks finish in
- * any order and are taken over in the order of the file.
+ * Invariants: base <= filled <= issued <= base + capacity; base and issued are multiples of the disk's alignment;
+ * chunks finish in any order and are taken over in the order of the file.
  *
  * May include: window.h, memory.h, bytes.h, check.h. */
 

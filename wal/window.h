@@ -49,8 +49,8 @@ void window_destroy(struct window *window);
 /* From now on look at this file. */
 void window_look_at(struct window *window, int file, uint64_t file_bytes);
 
-/* The bytes [offset, offset + bytes), valid until the next call; NULL: they lie behind the end of the file, or memory ran out (*status WAL_ENOMEM).
- * Unreadable pieces come as zeros: ask window_is_bad. Cheapest when offsets rise. */
+/* The bytes [offset, offset + bytes), valid until the next call; NULL: they lie behind the end of the file, or memory
+ * ran out (*status WAL_ENOMEM). Unreadable pieces come as zeros: ask window_is_bad. Cheapest when offsets rise. */
 const uint8_t *window_at(struct window *window, uint64_t offset, uint64_t bytes, int *status);
 
 /* Could the disk not read some of [offset, offset + bytes)? Only for what window_at has given. */

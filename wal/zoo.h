@@ -1,8 +1,8 @@
 /* zoo.h - what the tests may switch inside the library; in any other build all of it is the constant 0, or nothing.
  *
- * ZOO(name)    with -DWAL_ZOO: true when the seeded bug of that name was chosen (wal_zoo = ZOO_name). Each stands where a rule of
- *              FORMAT.md or DESIGN is kept, and breaks that rule; tests must catch each one.
- * POINT(name)  with -DWAL_POINTS: calls wal_point("name"), where a test kills the process.
+ * ZOO(name)    with -DWAL_ZOO: true when the seeded bug of that name was chosen (wal_zoo = ZOO_name). Each stands where
+ * a rule of FORMAT.md or DESIGN is kept, and breaks that rule; tests must catch each one. POINT(name)  with
+ * -DWAL_POINTS: calls wal_point("name"), where a test kills the process.
  *
  * May include: nothing of the project. */
 
