@@ -263,6 +263,7 @@ static bool damage(struct explorer *explorer, struct sim_disk *image)
         }
         static const uint8_t zeros[BLOCK_BYTES];
         if (memcmp(old, sector, BLOCK_BYTES) != 0 && memcmp(old, zeros, BLOCK_BYTES) != 0) {
+            sim_disk_settle(image);
             return true;
         }
         memcpy(sector, old, BLOCK_BYTES);

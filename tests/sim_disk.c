@@ -3,14 +3,19 @@
  * How it is kept: each file has its durable bytes and its cached bytes, and the disk has a list of versions: sectors
  * that were written and are not durable yet, in the order of writing. A read sees the cache. Making a sector durable
  * copies that version and forgets it and older ones. A cut throws the cache away and chooses, for each sector with
- * versions, one of them or the durable bytes. Names are kept twice in the same way: the durable list, the list as seen,
- * and the operations between them.
+ * versions, one of them or the durable bytes; a file that has grown keeps the new size or the durable one. Names are
+ * kept twice in the same way: the durable list, the list as seen, and the operations between them. A directory whose
+ * parent was never synced may be gone altogether.
+ *
+ * A failed write or sync leaves each of its sectors in one of four ways: not written, volatile, durable, or the worst:
+ * seen by every read, but on its way to nowhere (the kernel has marked the page clean). Only forget_cache tells the
+ * last from the third, and the next cut.
  *
  * What can fail: what the test asked to fail (sim_disk_fail), or room that it took away.
  *
- * Invariants: a sector without versions has the same bytes in cache and durable, but while a write of it is in flight;
- * an operation completes once; its buffer has not changed between submit and completion (checked: the log promised
- * that). */
+ * Invariants: a sector without versions has the same bytes in cache and durable, unless a write or sync of it has
+ * failed; an operation completes once; its buffer has not changed between submit and completion (checked: the log
+ * promised that). */
 
 #define _GNU_SOURCE
 #include "tests/sim_disk.h"
@@ -34,8 +39,8 @@ struct file {
 struct version {
     unsigned file;
     uint64_t sector;
-    uint64_t order;
-    bool in_flight; /* Of a write not completed yet: not in the cache. */
+    uint64_t completed_order; /* When it came into the cache. */
+    bool in_flight;           /* Of a write not completed yet: not in the cache. */
     const struct wal_io_op *op;
     uint8_t bytes[SIM_SECTOR_BYTES];
 };
@@ -73,7 +78,7 @@ struct sim_disk {
     unsigned version_count, version_capacity;
     struct version *zombies; /* Writes of a killed owner. */
     unsigned zombie_count;
-    uint64_t order;
+    uint64_t order; /* Counts completions. */
     struct wal_io_op *in_flight[SIM_OPS_MAX];
     unsigned in_flight_count;
     unsigned handles[HANDLES_MAX]; /* File number + 1; 0: free. */
@@ -86,6 +91,8 @@ struct sim_disk {
     uint64_t bad_sector; /* UINT64_MAX: none. */
     bool bad_once_other;
     bool directory_locked;
+    bool parent_synced;
+    bool lies; /* Syncs succeed and do nothing. */
 };
 
 static struct sim_disk *disk_of(struct wal_io *io)
@@ -93,7 +100,8 @@ static struct sim_disk *disk_of(struct wal_io *io)
     return (struct sim_disk *)io;
 }
 
-/* --- faults and moments -------------------------------------------------------------------------- */
+/* --- faults and moments
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void moment(struct sim_disk *disk, const char *what)
 {
@@ -128,7 +136,9 @@ static void maybe_land(struct sim_disk *disk)
     }
 }
 
-/* --- sectors ------------------------------------------------------------------------------------- */
+/* --- sectors
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void ensure_bytes(struct file *file, uint64_t bytes)
 {
@@ -154,7 +164,7 @@ static void add_version(struct sim_disk *disk, unsigned file, uint64_t sector, c
     struct version *version = &disk->versions[disk->version_count++];
     version->file = file;
     version->sector = sector;
-    version->order = ++disk->order;
+    version->completed_order = disk->order;
     version->in_flight = op != NULL;
     version->op = op;
     memcpy(version->bytes, bytes, SIM_SECTOR_BYTES);
@@ -176,43 +186,88 @@ static void land(struct sim_disk *disk, unsigned zombie)
     memmove(version, version + 1, (disk->zombie_count - zombie) * sizeof(struct version));
 }
 
-/* The write's sectors are in the cache now; `part` of them only when it failed. */
+static void write_through(struct sim_disk *disk, const struct version *version)
+{
+    memcpy(disk->files[version->file].durable + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
+}
+
+/* The write's sectors are in the cache now; of one that failed, whatever the chooser likes. */
 static void finish_write(struct sim_disk *disk, const struct wal_io_op *op, bool failed)
 {
+    enum { VOLATILE, NOT_WRITTEN, DURABLE, TO_NOWHERE, FATES };
+    disk->order++;
     for (unsigned i = 0; i < disk->version_count;) {
         struct version *version = &disk->versions[i];
+        unsigned fate = VOLATILE;
         if (version->op != op || !version->in_flight) {
             i++;
             continue;
         }
-        if (failed && choose(disk, 2) == 0) {
-            drop_version(disk, i);
-            continue;
+        if (failed) {
+            fate = choose(disk, FATES);
         }
         version->in_flight = false;
         version->op = NULL;
-        memcpy(disk->files[version->file].cache + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
-        i++;
+        version->completed_order = disk->order;
+        if (fate != NOT_WRITTEN) {
+            memcpy(disk->files[version->file].cache + version->sector * SIM_SECTOR_BYTES, version->bytes,
+                   SIM_SECTOR_BYTES);
+        }
+        if (fate == DURABLE) {
+            write_through(disk, version);
+        }
+        if (fate == VOLATILE) {
+            i++;
+        } else {
+            drop_version(disk, i);
+        }
     }
 }
 
-/* Versions of these sectors up to now, completed ones, are durable: the last of each wins. */
-static void make_durable(struct sim_disk *disk, unsigned file, uint64_t first_sector, uint64_t end_sector)
+/* Versions of these sectors that were complete at `order` are durable: the last of each wins. */
+static void make_durable(struct sim_disk *disk, unsigned file, uint64_t first_sector, uint64_t end_sector,
+                         uint64_t order)
 {
-    for (unsigned i = 0; i < disk->version_count;) {
+    for (unsigned i = 0; i < disk->version_count && !disk->lies;) {
         struct version *version = &disk->versions[i];
-        if (version->file != file || version->in_flight || version->sector < first_sector ||
-            version->sector >= end_sector) {
+        if (version->file != file || version->in_flight || version->completed_order > order ||
+            version->sector < first_sector || version->sector >= end_sector) {
             i++;
             continue;
         }
-        memcpy(disk->files[file].durable + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
+        write_through(disk, version);
         drop_version(disk, i);
     }
-    disk->files[file].durable_bytes = disk->files[file].bytes;
 }
 
-/* --- data plane ---------------------------------------------------------------------------------- */
+/* A sync that failed: each sector is as it was, durable, or forgotten by the kernel. */
+static void fail_sync(struct sim_disk *disk, unsigned file)
+{
+    for (unsigned i = 0; i < disk->version_count;) {
+        struct version *version = &disk->versions[i];
+        unsigned fate = version->file == file && !version->in_flight ? choose(disk, 3) : 0;
+        if (fate == 1) {
+            write_through(disk, version);
+        }
+        if (fate == 0) {
+            i++;
+        } else {
+            drop_version(disk, i);
+        }
+    }
+}
+
+static void grow_durable(struct sim_disk *disk, unsigned number, uint64_t bytes)
+{
+    struct file *file = &disk->files[number];
+    if (bytes > file->durable_bytes && !disk->lies) {
+        file->durable_bytes = bytes;
+    }
+}
+
+/* --- data plane
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static unsigned file_of(const struct sim_disk *disk, int handle)
 {
@@ -248,7 +303,7 @@ static void begin(struct sim_disk *disk, struct wal_io_op *op)
 {
     op->moved_bytes = 0;
     op->write_ns = op->sync_ns = 0;
-    op->private_state = 0;
+    op->private_ns = disk->order;
     CHECK(op->kind == WAL_IO_SYNC || (op->offset % SIM_SECTOR_BYTES == 0 && op->size % SIM_SECTOR_BYTES == 0));
     if (op->kind != WAL_IO_WRITE && op->kind != WAL_IO_WRITE_DURABLE) {
         return;
@@ -284,12 +339,17 @@ static void complete(struct sim_disk *disk, struct wal_io_op *op)
         finish_write(disk, op, error != 0);
         op->moved_bytes = error == 0 ? op->size : 0;
         if (error == 0 && op->kind == WAL_IO_WRITE_DURABLE) {
-            make_durable(disk, number, op->offset / SIM_SECTOR_BYTES, (op->offset + op->size) / SIM_SECTOR_BYTES);
+            make_durable(disk, number, op->offset / SIM_SECTOR_BYTES, (op->offset + op->size) / SIM_SECTOR_BYTES,
+                         disk->order);
+            grow_durable(disk, number, op->offset + op->size);
         }
         break;
     case WAL_IO_SYNC:
         if (error == 0) {
-            make_durable(disk, number, 0, UINT64_MAX);
+            make_durable(disk, number, 0, UINT64_MAX, op->private_ns);
+            grow_durable(disk, number, disk->files[number].bytes);
+        } else {
+            fail_sync(disk, number);
         }
         break;
     }
@@ -353,7 +413,9 @@ static int no_event_fd(struct wal_io *io)
     return -1;
 }
 
-/* --- names --------------------------------------------------------------------------------------- */
+/* --- names
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct name *find_name(struct names *names, const char *text)
 {
@@ -424,7 +486,7 @@ static int open_file(struct wal_io *io, const char *text, unsigned flags, int *f
         change_names(disk, CHANGE_CREATE, &created, NULL);
         name = find_name(&disk->names, text);
     } else if ((flags & WAL_IO_OPEN_CREATE) != 0) {
-        disk->files[name->file].bytes = 0;
+        disk->files[name->file].bytes = 0; /* Its old content is left to be found: nobody promised zeros. */
     }
     for (int handle = 0; handle < HANDLES_MAX; handle++) {
         if (disk->handles[handle] == 0) {
@@ -527,7 +589,7 @@ static int sync_directory(struct wal_io *io)
     struct sim_disk *disk = disk_of(io);
     moment(disk, "before directory sync");
     int error = fault_now(disk);
-    if (error == 0) {
+    if (error == 0 && !disk->lies) {
         disk->durable_names = disk->names;
         disk->change_count = 0;
         moment(disk, "after directory sync");
@@ -537,7 +599,11 @@ static int sync_directory(struct wal_io *io)
 
 static int sync_parent(struct wal_io *io)
 {
-    return fault_now(disk_of(io));
+    struct sim_disk *disk = disk_of(io);
+    moment(disk, "before parent sync");
+    int error = fault_now(disk);
+    disk->parent_synced = disk->parent_synced || (error == 0 && !disk->lies);
+    return error;
 }
 
 static int lock_directory(struct wal_io *io)
@@ -568,10 +634,21 @@ static int lock_file(struct wal_io *io, int handle)
     return 0;
 }
 
+/* What was written last and is not lost: a later read gets what the device has. */
 static int forget_cache(struct wal_io *io, int handle)
 {
-    (void)io;
-    (void)handle;
+    struct sim_disk *disk = disk_of(io);
+    unsigned number = file_of(disk, handle);
+    struct file *file = &disk->files[number];
+    if (file->capacity_bytes != 0) {
+        memcpy(file->cache, file->durable, file->capacity_bytes);
+    }
+    for (unsigned i = 0; i < disk->version_count; i++) {
+        const struct version *version = &disk->versions[i];
+        if (version->file == number && !version->in_flight) {
+            memcpy(file->cache + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
+        }
+    }
     return 0;
 }
 
@@ -600,7 +677,9 @@ static const struct wal_io_ops sim_ops = {
     .destroy = destroy_io,
 };
 
-/* --- a disk's life ------------------------------------------------------------------------------- */
+/* --- a disk's life
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 struct sim_disk *sim_disk_create(const struct sim_hooks *hooks)
 {
@@ -661,6 +740,11 @@ void sim_disk_set_room(struct sim_disk *disk, uint64_t bytes)
     disk->room_bytes = bytes;
 }
 
+void sim_disk_set_lying(struct sim_disk *disk, bool lies)
+{
+    disk->lies = lies;
+}
+
 /* The first version of its sector: the place to decide about it. */
 static bool decides_sector(const struct sim_disk *disk, unsigned at)
 {
@@ -675,9 +759,12 @@ static bool decides_sector(const struct sim_disk *disk, unsigned at)
 
 unsigned sim_disk_undecided(const struct sim_disk *disk)
 {
-    unsigned count = disk->change_count;
+    unsigned count = disk->change_count + disk->zombie_count + !disk->parent_synced;
     for (unsigned i = 0; i < disk->version_count; i++) {
         count += decides_sector(disk, i);
+    }
+    for (unsigned i = 0; i < disk->file_count; i++) {
+        count += disk->files[i].bytes != disk->files[i].durable_bytes;
     }
     return count;
 }
@@ -698,13 +785,13 @@ static void copy_files(struct sim_disk *to, const struct sim_disk *from)
     }
     to->order = from->order;
     to->room_bytes = from->room_bytes;
+    to->parent_synced = from->parent_synced;
+    to->lies = from->lies;
 }
 
-struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one,
-                              void *context)
+/* Each sector that has versions: the durable bytes, or one of them. */
+static void cut_sectors(struct sim_disk *after, const struct sim_disk *disk, sim_choose choose_one, void *context)
 {
-    struct sim_disk *after = sim_disk_create(hooks);
-    copy_files(after, disk);
     for (unsigned i = 0; i < disk->version_count; i++) {
         if (!decides_sector(disk, i)) {
             continue;
@@ -719,19 +806,44 @@ struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hook
         }
         unsigned chosen = choose_one(context, count + 1);
         if (chosen != 0) {
-            memcpy(after->files[disk->versions[i].file].durable + disk->versions[i].sector * SIM_SECTOR_BYTES,
-                   candidates[chosen - 1]->bytes, SIM_SECTOR_BYTES);
+            write_through(after, candidates[chosen - 1]);
         }
     }
+    for (unsigned i = 0; i < disk->zombie_count; i++) {
+        if (choose_one(context, 2) == 1) {
+            write_through(after, &disk->zombies[i]);
+        }
+    }
+}
+
+static void cut_names(struct sim_disk *after, const struct sim_disk *disk, sim_choose choose_one, void *context)
+{
     after->names = disk->durable_names;
     for (unsigned i = 0; i < disk->change_count; i++) {
         if (choose_one(context, 2) == 1) {
             apply(&after->names, &disk->changes[i]);
         }
     }
+    if (!disk->parent_synced && choose_one(context, 2) == 0) {
+        after->names.count = 0; /* The directory itself is gone. */
+    }
     after->durable_names = after->names;
+}
+
+struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one,
+                              void *context)
+{
+    struct sim_disk *after = sim_disk_create(hooks);
+    copy_files(after, disk);
+    cut_sectors(after, disk, choose_one, context);
+    cut_names(after, disk, choose_one, context);
+    after->parent_synced = disk->parent_synced || after->names.count != 0;
     for (unsigned i = 0; i < after->file_count; i++) {
         struct file *file = &after->files[i];
+        if (file->bytes != file->durable_bytes && choose_one(context, 2) == 0) {
+            file->bytes = file->durable_bytes;
+        }
+        file->durable_bytes = file->bytes;
         if (file->capacity_bytes != 0) {
             memcpy(file->cache, file->durable, file->capacity_bytes);
         }
@@ -769,7 +881,9 @@ struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hoo
     return after;
 }
 
-/* --- damage -------------------------------------------------------------------------------------- */
+/* --- damage
+ * -----------------------------------------------------------------------------------------------------------------------------
+ */
 
 unsigned sim_disk_file_count(const struct sim_disk *disk)
 {
@@ -785,7 +899,17 @@ uint8_t *sim_disk_file_bytes(struct sim_disk *disk, unsigned file, uint64_t *byt
 {
     struct file *found = &disk->files[disk->names.list[file].file];
     *bytes_out = found->bytes;
-    return found->cache;
+    return found->durable;
+}
+
+void sim_disk_settle(struct sim_disk *disk)
+{
+    for (unsigned i = 0; i < disk->file_count; i++) {
+        struct file *file = &disk->files[i];
+        if (file->capacity_bytes != 0) {
+            memcpy(file->cache, file->durable, file->capacity_bytes);
+        }
+    }
 }
 
 void sim_disk_vanish(struct sim_disk *disk, unsigned file)

@@ -5,6 +5,8 @@
  * complete in that file before it; at a power cut each 512-byte sector that is not durable keeps any one of the
  * versions it might have, whatever its neighbours do, those of writes in flight included;
  *   - names are volatile until the directory is synced: at a cut any subset of the operations since then has happened;
+ * sizes until the file is; the whole directory until its parent is;
+ *   - a failed write or sync leaves its sectors lost, volatile, durable, or seen in the cache and lost on the device;
  *   - operations in flight complete in any order;
  *   - a killed process leaves the cache as it is, and its writes in flight may land later, until its files are locked
  * by somebody else. Everything that is left open is chosen by the owner's chooser, so runs repeat. */
@@ -21,7 +23,7 @@ struct sim_disk;
 /* Answers with a number below `options`. */
 typedef unsigned (*sim_choose)(void *context, unsigned options);
 
-enum sim_fault { SIM_FAULT_NONE = 0, SIM_FAULT_ERROR, SIM_FAULT_FOR_EVER };
+enum sim_fault { SIM_FAULT_NONE = 0, SIM_FAULT_ERROR, SIM_FAULT_FOR_EVER }; /* Once; or from then on. */
 
 struct sim_hooks {
     sim_choose choose;
@@ -36,11 +38,16 @@ void sim_disk_destroy(struct sim_disk *disk);
 struct wal_io *sim_disk_io(struct sim_disk *disk);
 void sim_disk_set_hooks(struct sim_disk *disk, const struct sim_hooks *hooks);
 
-/* What a cut must decide: sectors with more than one version, and directory operations not synced. */
+/* From now on syncs and durable writes succeed and make nothing durable. */
+void sim_disk_set_lying(struct sim_disk *disk, bool lies);
+
+/* What a cut must decide: sectors with more than one version, sizes, directory operations not synced, the directory
+ * itself. */
 unsigned sim_disk_undecided(const struct sim_disk *disk);
 
-/* The disk after a power cut; each undecided thing is chosen, a sector among its versions (0: the durable one), a
- * directory operation between 0, not done, and 1. The old disk stays as it is. */
+/* The disk after a power cut; each undecided thing is chosen: a sector among its versions (0: the durable one), a size,
+ * a directory operation, a late write or the directory's own name between 0, not done, and 1. The old disk stays as it
+ * is. */
 struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose,
                               void *context);
 
@@ -60,6 +67,8 @@ void sim_disk_set_room(struct sim_disk *disk, uint64_t bytes);
 unsigned sim_disk_file_count(const struct sim_disk *disk);
 const char *sim_disk_file_name(const struct sim_disk *disk, unsigned file);
 uint8_t *sim_disk_file_bytes(struct sim_disk *disk, unsigned file, uint64_t *bytes_out);
+/* After a change of file bytes (which are the durable ones): what is cached is as what is durable. */
+void sim_disk_settle(struct sim_disk *disk);
 void sim_disk_vanish(struct sim_disk *disk, unsigned file);
 /* Reads of this sector fail from now on, or give other bytes once. */
 void sim_disk_bad_sector(struct sim_disk *disk, unsigned file, uint64_t offset, bool once_other);

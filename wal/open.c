@@ -254,6 +254,10 @@ static int flush_newest(struct wal *log)
         (void)log->io->ops->forget_cache(log->io, segment->file);
     }
     int result = ZOO(directory_flush_at_open) ? 0 : log->io->ops->sync_directory(log->io);
+    if (result == 0) {
+        /* The one that made the log may have been killed before it came to that. */
+        result = log->io->ops->sync_parent(log->io);
+    }
     return result == 0
                ? 0
                : report_set(&log->report, WAL_EIO,
