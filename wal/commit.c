@@ -263,6 +263,7 @@ static void complete_batch(struct wal *log, struct batch *batch)
 
 static void complete_roll(struct wal *log)
 {
+    log->roll_from->pins--;
     log->roll_to->state = SEGMENT_OPEN;
     for (unsigned i = 0; i < 2; i++) {
         if (log->roll_ops[i].result != 0) {
@@ -326,7 +327,9 @@ static void prepare_roll(struct wal *log)
     uint64_t salt = ZOO(recycle_without_salt) ? from->salt : to->salt;
     seal_anchor(log, to, FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes, salt, NULL, anchor_block);
     from->state = SEGMENT_SEALED;
+    log->roll_from = from;
     log->roll_to = to;
+    from->pins++; /* Sealed from now on, but its file is still written to. */
     log->roll_pending = 2;
     log->roll_started_ns = now_ns();
     const struct wal_io_op op = {.kind = WAL_IO_WRITE_DURABLE, .size = block_bytes, .owner = log};
@@ -460,6 +463,9 @@ void commit_pump(struct wal *log)
             for (unsigned i = 0; i < 2 && log->poison == 0; i++) {
                 submit_op(log, &log->roll_ops[i], log->roll_to->number);
                 log->roll_pending -= log->poison != 0 ? 2 - i : 0;
+            }
+            if (log->roll_pending == 0) {
+                log->roll_from->pins--; /* Neither of the two was taken. */
             }
             submitted = true;
         } else {

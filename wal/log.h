@@ -121,6 +121,7 @@ struct wal {
     bool polling;          /* A thread is in poll(). */
     uint32_t in_flight;    /* Batches at the disk. */
     uint32_t roll_pending; /* Writes of a roll at the disk. */
+    struct segment *roll_from; /* Pinned while its seal is written. */
     struct segment *roll_to;
     uint64_t roll_started_ns;
     uint8_t *roll_blocks; /* Two blocks: seal, anchor. */
