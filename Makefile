@@ -112,7 +112,7 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
-RIGS := $(if $(CRASH),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
+RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
 test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(REPLAYS) $(RIGS)
 	@mkdir -p build/tmp
 	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh

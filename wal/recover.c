@@ -38,7 +38,9 @@ static int enter_name(void *context, const char *name)
     if (number == 0) {
         bool temporary = format_is_temporary_name(name);
         recovery->has_temporaries = recovery->has_temporaries || temporary;
-        recovery->has_other_files = recovery->has_other_files || !temporary;
+        size_t length = strlen(name);
+        bool passing = length > 4 && strcmp(name + length - 4, ".tmp") == 0; /* Left by a crash: ours, or the disk's. */
+        recovery->has_other_files = recovery->has_other_files || !passing;
         return 0;
     }
     const struct segment segment = {.number = number, .state = SEGMENT_RETIRED, .file = -1};
