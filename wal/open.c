@@ -507,7 +507,8 @@ static int go_on_writing(struct wal *log, struct recovery *recovery, struct wal_
         recovery->cut_segment == recovery->tail && !recovery->evidence.sealed && recovery->walk.offset < seal_offset;
     struct anchor_cut cut = {0};
     describe_cut(recovery, verdict, &cut);
-    if (status == 0 && in_place) {
+    if (status == 0 && in_place && !cut.forced) {
+        /* Not when a loss is accepted: what is behind the cut is the evidence, until the forced anchor is durable. */
         status = zero_window(log, recovery, &cut.zeroed);
     }
     if (status != 0) {

@@ -623,36 +623,36 @@ static void tell(const struct recovery *recovery, struct wal_verdict *verdict)
 {
     const struct walk *walk = &recovery->walk;
     char *text = verdict->text;
-    const char *story = verdict_story((enum verdict_row)verdict->row);
-    switch ((enum verdict_row)verdict->row) {
-    case ROW_Y2:
-    case ROW_Y3:
-    case ROW_Y4:
-        (void)snprintf(
-            text, sizeof(verdict->text),
-            "%s: segment %" PRIu64 ", offset %" PRIu64 ": %s; expected %" PRIu64 ", found %" PRIu64
-            ". Restore the file from a copy, or open with WAL_ACCEPT_CORRUPT to cut the log before index %" PRIu64 ".",
-            story, verdict->segment, verdict->offset, recovery->place, verdict->expected, verdict->found,
-            verdict->index);
-        break;
-    case ROW_Y10:
-    case ROW_Y11:
-        (void)snprintf(text, sizeof(verdict->text),
+    size_t size = sizeof(verdict->text);
+    enum verdict_row row = (enum verdict_row)verdict->row;
+    const char *story = verdict_story(row);
+    if (row == ROW_Y10 || row == ROW_Y11) {
+        (void)snprintf(text, size,
                        "%s; records %" PRIu64 " to %" PRIu64 ", the log ends in segment %" PRIu64 " at offset %" PRIu64
                        "%s",
                        story, verdict->first_index, verdict->last_index, verdict->segment, verdict->offset,
                        verdict->closed ? ", closed in order" : "");
-        break;
-    default:
-        (void)snprintf(text, sizeof(verdict->text),
-                       "%s: segment %" PRIu64 ", offset %" PRIu64 ", batch %" PRIu64 ", index %" PRIu64
-                       ": %s; highest mark behind it %" PRIu64
-                       ". Restore from a copy or a peer, or open with WAL_ACCEPT_%s to cut the log there.",
-                       story, verdict->segment, verdict->offset, walk->number, verdict->index,
-                       recovery->stop.read_error ? "the disk cannot read it" : walk_reason_text(recovery->stop.reason),
-                       verdict->mark, verdict->row == ROW_Y9 ? "UNCERTAIN" : "CORRUPT");
-        break;
+        return;
     }
+    char next_step[128] = "Restore the file from a copy; nothing of the log can be read without it.";
+    if (recovery->acceptable) {
+        (void)snprintf(next_step, sizeof(next_step),
+                       "Restore from a copy or a peer, or open with WAL_ACCEPT_%s to cut the log before index %" PRIu64
+                       ".",
+                       row == ROW_Y9 ? "UNCERTAIN" : "CORRUPT", verdict->index);
+    }
+    if (recovery->place_known) {
+        (void)snprintf(
+            text, size, "%s: segment %" PRIu64 ", offset %" PRIu64 ": %s; expected %" PRIu64 ", found %" PRIu64 ". %s",
+            story, verdict->segment, verdict->offset, recovery->place, verdict->expected, verdict->found, next_step);
+        return;
+    }
+    (void)snprintf(text, size,
+                   "%s: segment %" PRIu64 ", offset %" PRIu64 ", batch %" PRIu64 ", index %" PRIu64
+                   ": %s; highest mark behind it %" PRIu64 ". %s",
+                   story, verdict->segment, verdict->offset, walk->number, verdict->index,
+                   recovery->stop.read_error ? "the disk cannot read it" : walk_reason_text(recovery->stop.reason),
+                   verdict->mark, next_step);
 }
 
 static void fill_verdict(const struct recovery *recovery, struct wal_verdict *verdict)
