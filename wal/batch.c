@@ -30,8 +30,14 @@ int batch_create(struct batch *batch, const struct wal_allocator *allocator, uin
 {
     *batch = (struct batch){.capacity_bytes = capacity_bytes};
     batch->point_capacity = capacity_bytes / MAP_POINT_BYTES + 1;
+    batch->append_capacity = capacity_bytes / RECORD_HEADER_BYTES;
+    if (batch->append_capacity < BATCH_APPENDS_MIN) {
+        batch->append_capacity = BATCH_APPENDS_MIN;
+    } else if (batch->append_capacity > BATCH_APPENDS_MAX) {
+        batch->append_capacity = BATCH_APPENDS_MAX;
+    }
     batch->bytes = memory_take(allocator, capacity_bytes, block_bytes > 4096 ? block_bytes : 4096);
-    batch->records_by_append = memory_take(allocator, BATCH_APPENDS_MAX * sizeof(uint32_t), 16);
+    batch->records_by_append = memory_take(allocator, batch->append_capacity * sizeof(uint32_t), 16);
     batch->points = memory_take(allocator, batch->point_capacity * sizeof(struct batch_point), 16);
     if (batch->bytes == NULL || batch->records_by_append == NULL || batch->points == NULL) {
         batch_destroy(batch, allocator);
@@ -43,7 +49,7 @@ int batch_create(struct batch *batch, const struct wal_allocator *allocator, uin
 void batch_destroy(struct batch *batch, const struct wal_allocator *allocator)
 {
     memory_give(allocator, batch->bytes, batch->capacity_bytes);
-    memory_give(allocator, batch->records_by_append, BATCH_APPENDS_MAX * sizeof(uint32_t));
+    memory_give(allocator, batch->records_by_append, batch->append_capacity * sizeof(uint32_t));
     memory_give(allocator, batch->points, batch->point_capacity * sizeof(struct batch_point));
     *batch = (struct batch){0};
 }
@@ -115,8 +121,8 @@ uint64_t batch_append_bytes(const struct wal_append *append)
 bool batch_has_room(const struct batch *batch, uint64_t record_bytes, uint32_t metadata_bytes)
 {
     uint32_t metadata_room_bytes = batch->head.head_bytes - HEADER_BYTES - format_control_bytes(batch->head.kind);
-    return record_bytes <= batch->limit_bytes - batch->head.used_bytes && batch->append_count < BATCH_APPENDS_MAX &&
-           metadata_bytes <= metadata_room_bytes;
+    return record_bytes <= batch->limit_bytes - batch->head.used_bytes &&
+           batch->append_count < batch->append_capacity && metadata_bytes <= metadata_room_bytes;
 }
 
 /* Notes where a record lies when the last such note is far enough away. */
@@ -132,7 +138,7 @@ static void note_point(struct batch *batch, uint64_t index, uint32_t offset)
 void batch_add(struct batch *batch, const struct wal_append *append)
 {
     CHECK(batch->state == BATCH_OPEN);
-    CHECK(batch->append_count < BATCH_APPENDS_MAX);
+    CHECK(batch->append_count < batch->append_capacity);
     uint32_t used_bytes = batch->head.used_bytes;
     uint64_t index = batch_end_index(batch);
     for (uint32_t i = 0; i < append->record_count; i++) {

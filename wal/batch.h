@@ -12,8 +12,8 @@
 #include "wal/map.h"
 #include "wal/wal.h"
 
-/* More appends than this in one batch are of no use to anybody, and bound the array below. */
-enum { BATCH_APPENDS_MAX = 65536 };
+/* Appends in one batch: one for each record that it could hold, within these bounds. */
+enum { BATCH_APPENDS_MIN = 256, BATCH_APPENDS_MAX = 65536 };
 
 enum batch_state {
     BATCH_FREE = 0,
@@ -42,7 +42,8 @@ struct batch {
     /* The appends in it. */
     uint64_t first_ticket; /* [first_ticket, first_ticket + append_count) */
     uint32_t append_count;
-    uint32_t *records_by_append; /* Record count after each append; BATCH_APPENDS_MAX of them. */
+    uint32_t *records_by_append; /* Record count after each append. */
+    uint32_t append_capacity;
     uint64_t payload_bytes;
 
     struct batch_point *points;

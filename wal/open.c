@@ -45,6 +45,7 @@ enum {
     SEGMENTS_POOL_MAX = 1024,
     SEGMENTS_MAX = 65536,
     IDLE_MARK_MS_MAX = 3600000,
+    SCRATCH_BYTES = 256 << 10,
     READER_BYTES = 256 << 10,
     WINDOW_BYTES = 8 << 20,
     PASSES_MAX = 64
@@ -576,7 +577,7 @@ static int list_or_create(struct wal *log, struct recovery *recovery)
 static int make_buffers(struct wal *log)
 {
     const struct wal_allocator *allocator = log->options.allocator;
-    log->prepare_scratch_bytes = 256 << 10;
+    log->prepare_scratch_bytes = SCRATCH_BYTES;
     log->roll_blocks = memory_take(allocator, 2 * (size_t)FORMAT_BLOCK_BYTES_MAX, 4096);
     log->prepare_scratch = memory_take(allocator, log->prepare_scratch_bytes, 4096);
     if (log->roll_blocks == NULL || log->prepare_scratch == NULL) {
