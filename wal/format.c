@@ -539,6 +539,13 @@ enum format_verdict format_seal_decode(const uint8_t sector[FORMAT_SECTOR_BYTES]
     return FORMAT_OK;
 }
 
+/* --- fingerprint --- */
+
+uint64_t format_fingerprint(const void *bytes, size_t size, uint64_t so_far)
+{
+    return XXH3_64bits_withSeed(bytes, size, so_far);
+}
+
 /* --- names --------------------------------------------------------------------------------------- */
 
 enum { DIGITS = 20 };

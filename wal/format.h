@@ -209,6 +209,12 @@ struct format_seal {
 void format_seal_encode(const struct format_seal *seal, uint8_t sector[FORMAT_SECTOR_BYTES]);
 enum format_verdict format_seal_decode(const uint8_t sector[FORMAT_SECTOR_BYTES], struct format_seal *out);
 
+/* --- fingerprint */
+
+/* A number for any bytes, to tell whether two reads of one place gave the same; continued from `so_far` (0 at first).
+ */
+uint64_t format_fingerprint(const void *bytes, size_t size, uint64_t so_far);
+
 /* --- names --------------------------------------------------------------------------------------- */
 
 enum { FORMAT_NAME_BYTES = 32 };

@@ -282,37 +282,33 @@ static int find_tail(struct wal *log, struct recovery *recovery)
 
 /* --- the cut ------------------------------------------------------------------------------------- */
 
-/* The batch that ends the log's readable part, read again: a disk that misreads once must not make us cut. */
+/* The bytes that ended the walk, read again: a disk that misreads once must not make us cut. */
 static int read_again(struct recovery *recovery)
 {
     struct segment *segment = recovery->cut_segment;
-    const struct walk *walk = &recovery->walk;
-    uint64_t seal_offset = segment_seal_offset(segment, walk->block_bytes);
-    if (walk->offset >= seal_offset || ZOO(second_read)) {
+    uint64_t fingerprint = 0;
+    bool unreadable = false;
+    if (ZOO(second_read)) {
         return 0;
     }
-    uint64_t bytes = walk->block_bytes;
-    if (recovery->stop.head_valid && recovery->stop.reason == WALK_BAD_RECORD) {
-        bytes = format_batch_padded_bytes(&recovery->stop.head, walk->block_bytes);
-    }
-    for (uint64_t done = 0; done < bytes;) {
-        uint64_t piece_bytes = bytes - done < recovery->scratch_bytes ? bytes - done : recovery->scratch_bytes;
+    for (uint64_t done = 0; done < recovery->judged_bytes;) {
+        uint64_t rest_bytes = recovery->judged_bytes - done;
+        uint32_t piece_bytes = rest_bytes < recovery->scratch_bytes ? (uint32_t)rest_bytes : recovery->scratch_bytes;
         uint32_t moved_bytes;
-        int status;
-        int result = segment_read(recovery->io, segment->file, walk->offset + done, recovery->scratch,
-                                  (uint32_t)piece_bytes, &moved_bytes);
-        const uint8_t *before = window_at(recovery->window, walk->offset + done, piece_bytes, &status);
-        bool bad_before = before == NULL || window_is_bad(recovery->window, walk->offset + done, piece_bytes);
+        int result = segment_read(recovery->io, segment->file, recovery->walk.offset + done, recovery->scratch,
+                                  piece_bytes, &moved_bytes);
+        unreadable = unreadable || result != 0;
         memset(recovery->scratch + moved_bytes, 0, piece_bytes - moved_bytes);
-        if ((result != 0) != bad_before || (!bad_before && memcmp(before, recovery->scratch, piece_bytes) != 0)) {
-            return report_set(recovery->report, WAL_EUNSTABLE,
-                              "segment %" PRIu64 ", offset %" PRIu64
-                              ": two reads of this place differ; nothing was changed. Check the disk, then open again",
-                              segment->number, walk->offset + done);
-        }
+        fingerprint = recover_fingerprint(recovery, recovery->scratch, piece_bytes, fingerprint);
         done += piece_bytes;
     }
-    return 0;
+    bool same = recovery->judged_bytes == 0 || (unreadable == recovery->judged_unreadable &&
+                                                (unreadable || fingerprint == recovery->judged_fingerprint));
+    return same ? 0
+                : report_set(recovery->report, WAL_EUNSTABLE,
+                             "segment %" PRIu64 ", offset %" PRIu64
+                             ": two reads of this place differ; nothing was changed. Check the disk, then open again",
+                             segment->number, recovery->walk.offset);
 }
 
 /* In a zero-written segment, makes what lies behind the cut zero again, durably: so that damage there stays provable.

@@ -391,6 +391,36 @@ static void note_walk(struct segment *segment, const struct walk *walk, enum seg
     segment->end_offset = walk->offset;
 }
 
+uint64_t recover_fingerprint(const struct recovery *recovery, const uint8_t *bytes, uint64_t size, uint64_t so_far)
+{
+    for (uint64_t done = 0; done < size;) {
+        uint64_t piece_bytes = size - done < recovery->scratch_bytes ? size - done : recovery->scratch_bytes;
+        so_far = format_fingerprint(bytes + done, piece_bytes, so_far);
+        done += piece_bytes;
+    }
+    return so_far;
+}
+
+/* Remembers the very bytes that ended the walk: a second read must find the same, or the disk misreads. */
+static int remember_judged(struct recovery *recovery)
+{
+    const struct walk *walk = &recovery->walk;
+    recovery->judged_bytes = 0;
+    if (recovery->stop.reason == WALK_FULL) {
+        return 0;
+    }
+    bool whole = recovery->stop.head_valid && recovery->stop.reason == WALK_BAD_RECORD;
+    uint64_t bytes = whole ? format_batch_padded_bytes(&recovery->stop.head, walk->block_bytes) : walk->block_bytes;
+    int status;
+    const uint8_t *judged = window_at(recovery->window, walk->offset, bytes, &status);
+    if (judged != NULL) {
+        recovery->judged_bytes = bytes;
+        recovery->judged_fingerprint = recover_fingerprint(recovery, judged, bytes, 0);
+        recovery->judged_unreadable = window_is_bad(recovery->window, walk->offset, bytes);
+    }
+    return status;
+}
+
 static int scan_tail(struct recovery *recovery)
 {
     struct segment *tail = recovery->tail;
@@ -406,7 +436,7 @@ static int scan_tail(struct recovery *recovery)
     recovery->cut_segment = tail;
     recovery->acceptable = true;
     recovery->old_content_known = tail->prefill == PREFILL_ZEROED && !recovery->walk.reopened_unzeroed;
-    return status;
+    return status == 0 ? remember_judged(recovery) : status;
 }
 
 /* Everything behind p in T, the seal, and the files after T. */

@@ -31,6 +31,9 @@ struct recovery {
     struct segment *cut_segment;       /* The segment that walk stands in: T, but for Y3 and Y4. */
     bool acceptable;                   /* There is a prefix to cut behind (not after Y2). */
     struct scan_stop stop;
+    uint64_t judged_bytes;       /* At the end of the walk: so many bytes, */
+    uint64_t judged_fingerprint; /* with this fingerprint, ended it; in pieces of scratch_bytes. */
+    bool judged_unreadable;
     struct scan_evidence evidence;
     struct observation seen;
     bool old_content_known;
@@ -56,6 +59,9 @@ int recover_list(struct recovery *recovery);
 /* Finds block size, uuid and T from identities and opening anchors; works before anything was flushed, to learn what to
  * flush. WAL_ENOTLOG, WAL_ENEWER, WAL_EFOREIGN. recovery->tail NULL: no segment has a beginning (Y2). */
 int recover_find_tail(struct recovery *recovery);
+
+/* The fingerprint of `bytes` bytes, piece by piece. */
+uint64_t recover_fingerprint(const struct recovery *recovery, const uint8_t *bytes, uint64_t size, uint64_t so_far);
 
 /* Walks, looks for evidence, judges. The table's segments have their states and facts; *verdict is complete but for
  * `flushed` and `accepted`. 0 whatever the verdict; an error when no verdict could be reached. Writes nothing. */
