@@ -117,10 +117,10 @@ struct wal {
     _Atomic uint64_t truncated_end_ticket; /* No ticket from here on is in truncations. */
 
     /* At work. */
-    bool leading;          /* A thread carries out a write by execute(). */
-    bool polling;          /* A thread is in poll(). */
-    uint32_t in_flight;    /* Batches at the disk. */
-    uint32_t roll_pending; /* Writes of a roll at the disk. */
+    bool leading;              /* A thread carries out a write by execute(). */
+    bool polling;              /* A thread is in poll(). */
+    uint32_t in_flight;        /* Batches at the disk. */
+    uint32_t roll_pending;     /* Writes of a roll at the disk. */
     struct segment *roll_from; /* Pinned while its seal is written. */
     struct segment *roll_to;
     uint64_t roll_started_ns;
