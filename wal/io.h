@@ -35,6 +35,12 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__)
+#define WAL_IO_API __attribute__((visibility("default")))
+#else
+#define WAL_IO_API
+#endif
+
 enum wal_io_kind {
     WAL_IO_READ = 1, /* moved_bytes < size only at the end of the file. */
     WAL_IO_WRITE,    /* In the file when it completes; not durable. */
@@ -120,8 +126,8 @@ struct wal_io_ops {
     int (*execute)(struct wal_io *io, struct wal_io_op *op); /* Returns op->result. */
     int (*submit)(struct wal_io *io,
                   struct wal_io_op *op); /* 0: it is the disk's. -EAGAIN: ops_max. Else refused, still the caller's. */
-    /* Waits until at least done_min operations (0: none) have completed, runs done() for each; returns how many, or an
-     * error. */
+    /* Waits until at least done_min operations (0: none) have completed, or nothing is in flight; runs done() for each;
+     * returns how many, or an error. */
     int (*poll)(struct wal_io *io, unsigned done_min);
     /* A non-blocking eventfd, readable when poll() would find something; poll() drains it, and the log adds to it to
      * call its own loop. -1 when there is none: the log then makes one. The disk's, not to be closed. */
@@ -142,11 +148,11 @@ enum {
 
 /* The plain backend: pread, pwritev2, fdatasync; caps.asynchronous is false. 0 or negative errno; *io_out is to be
  * destroyed. */
-int wal_io_posix(const char *directory, unsigned flags, struct wal_io **io_out);
+WAL_IO_API int wal_io_posix(const char *directory, unsigned flags, struct wal_io **io_out);
 
 /* The same control plane and execute(), and a ring for submit and poll. -ENOSYS, -EPERM or whatever the kernel said
  * when there is no ring to be had (sysctl, seccomp, old kernel): take the plain one then. */
-int wal_io_uring(const char *directory, unsigned flags, struct wal_io **io_out);
+WAL_IO_API int wal_io_uring(const char *directory, unsigned flags, struct wal_io **io_out);
 
 /* What a backend does with the raw result of one transfer call (bytes, or negative errno): shared by all backends. */
 enum wal_io_next {
@@ -156,7 +162,7 @@ enum wal_io_next {
 /* -EINTR and -EAGAIN: again (bounded: after 1,000 in a row without progress -EIO). A short read or write goes on; a
  * read of 0 is the end of the file; a write of 0 is -EIO. Anything else finishes. op->private_count counts the turns
  * without progress. */
-enum wal_io_next wal_io_advance(struct wal_io_op *op, int64_t raw);
+WAL_IO_API enum wal_io_next wal_io_advance(struct wal_io_op *op, int64_t raw);
 
 #ifdef __cplusplus
 }
