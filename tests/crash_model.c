@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const uint32_t sizes[MODEL_IDS] = {0, 600, 600, 600, 100, 24, 1300, 0};
+/* Two of 384 bytes behind a head of 104: the second begins with a sector of its own. */
+static const uint32_t sizes[MODEL_IDS] = {0, 600, 600, 600, 100, 24, 1300, 0, 384, 384};
 
 static void payload_of(uint8_t id, uint8_t *bytes)
 {

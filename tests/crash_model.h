@@ -6,7 +6,7 @@
 
 #include "wal/wal.h"
 
-enum { MODEL_RECORDS_MAX = 160, MODEL_OPERATIONS_MAX = 24, MODEL_PAYLOAD_MAX = 1400, MODEL_IDS = 8 };
+enum { MODEL_RECORDS_MAX = 160, MODEL_OPERATIONS_MAX = 24, MODEL_PAYLOAD_MAX = 1400, MODEL_IDS = 10 };
 
 /* Records are known by a small number, so that the same bytes are often written again: as a client does that tries
  * again. */

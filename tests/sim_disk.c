@@ -45,6 +45,11 @@ struct version {
     uint8_t bytes[SIM_SECTOR_BYTES];
 };
 
+struct lost {
+    unsigned file;
+    uint64_t sector;
+};
+
 struct name {
     char text[SIM_NAME_BYTES];
     unsigned file;
@@ -78,6 +83,8 @@ struct sim_disk {
     unsigned version_count, version_capacity;
     struct version *zombies; /* Writes of a killed owner. */
     unsigned zombie_count;
+    struct lost *lost; /* Sectors that the cache has and the device never will. */
+    unsigned lost_count, lost_capacity;
     uint64_t order; /* Counts completions. */
     struct wal_io_op *in_flight[SIM_OPS_MAX];
     unsigned in_flight_count;
@@ -92,6 +99,7 @@ struct sim_disk {
     bool bad_once_other;
     bool directory_locked;
     bool parent_synced;
+    bool held;
     bool lies; /* Syncs succeed and do nothing. */
 };
 
@@ -100,7 +108,8 @@ static struct sim_disk *disk_of(struct wal_io *io)
     return (struct sim_disk *)io;
 }
 
-/* --- faults and moments -------------------------------------------------------------------------- */
+/* --- faults and moments
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void moment(struct sim_disk *disk, const char *what)
 {
@@ -135,7 +144,9 @@ static void maybe_land(struct sim_disk *disk)
     }
 }
 
-/* --- sectors ------------------------------------------------------------------------------------- */
+/* --- sectors
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void ensure_bytes(struct file *file, uint64_t bytes)
 {
@@ -188,6 +199,16 @@ static void write_through(struct sim_disk *disk, const struct version *version)
     memcpy(disk->files[version->file].durable + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
 }
 
+static void add_lost(struct sim_disk *disk, const struct version *version)
+{
+    if (disk->lost_count == disk->lost_capacity) {
+        disk->lost_capacity = disk->lost_capacity != 0 ? 2 * disk->lost_capacity : 16;
+        disk->lost = realloc(disk->lost, disk->lost_capacity * sizeof(struct lost));
+        CHECK(disk->lost != NULL);
+    }
+    disk->lost[disk->lost_count++] = (struct lost){version->file, version->sector};
+}
+
 /* The write's sectors are in the cache now; of one that failed, whatever the chooser likes. */
 static void finish_write(struct sim_disk *disk, const struct wal_io_op *op, bool failed)
 {
@@ -212,6 +233,8 @@ static void finish_write(struct sim_disk *disk, const struct wal_io_op *op, bool
         }
         if (fate == DURABLE) {
             write_through(disk, version);
+        } else if (fate == TO_NOWHERE) {
+            add_lost(disk, version);
         }
         if (fate == VOLATILE) {
             i++;
@@ -245,6 +268,8 @@ static void fail_sync(struct sim_disk *disk, unsigned file)
         unsigned fate = version->file == file && !version->in_flight ? choose(disk, 3) : 0;
         if (fate == 1) {
             write_through(disk, version);
+        } else if (fate == 2) {
+            add_lost(disk, version);
         }
         if (fate == 0) {
             i++;
@@ -262,7 +287,9 @@ static void grow_durable(struct sim_disk *disk, unsigned number, uint64_t bytes)
     }
 }
 
-/* --- data plane ---------------------------------------------------------------------------------- */
+/* --- data plane
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static unsigned file_of(const struct sim_disk *disk, int handle)
 {
@@ -287,7 +314,7 @@ static void read_now(struct sim_disk *disk, struct wal_io_op *op)
             op->result = -EIO;
             return;
         }
-        memset((uint8_t *)op->buffer + (bad_offset - op->offset), 0x5a, SIM_SECTOR_BYTES);
+        memset((uint8_t *)op->buffer + (bad_offset - op->offset), 0, SIM_SECTOR_BYTES);
         disk->bad_sector = UINT64_MAX;
     }
     op->result = 0;
@@ -299,6 +326,7 @@ static void begin(struct sim_disk *disk, struct wal_io_op *op)
     op->moved_bytes = 0;
     op->write_ns = op->sync_ns = 0;
     op->private_ns = disk->order;
+    op->private_state = 0;
     CHECK(op->kind == WAL_IO_SYNC || (op->offset % SIM_SECTOR_BYTES == 0 && op->size % SIM_SECTOR_BYTES == 0));
     if (op->kind != WAL_IO_WRITE && op->kind != WAL_IO_WRITE_DURABLE) {
         return;
@@ -382,13 +410,31 @@ static int submit(struct wal_io *io, struct wal_io_op *op)
     return 0;
 }
 
-/* Completes at least done_min, and of the others as many as the chooser likes, in the order it likes. */
+/* The one to complete next; in_flight_count: none, for now. */
+static unsigned next_to_complete(const struct sim_disk *disk, bool must)
+{
+    if (!disk->held) {
+        return must || choose(disk, 2) == 0 ? choose(disk, disk->in_flight_count) : disk->in_flight_count;
+    }
+    for (unsigned i = 0; i < disk->in_flight_count; i++) {
+        if (disk->in_flight[i]->private_state != 0) {
+            return i;
+        }
+    }
+    return must ? 0 : disk->in_flight_count;
+}
+
+/* Completes at least done_min, and of the others as many as the chooser likes, in the order it likes; held: those
+ * released. */
 static int poll_disk(struct wal_io *io, unsigned done_min)
 {
     struct sim_disk *disk = disk_of(io);
     unsigned done = 0;
-    while (disk->in_flight_count != 0 && (done < done_min || choose(disk, 2) == 0)) {
-        unsigned which = choose(disk, disk->in_flight_count);
+    while (disk->in_flight_count != 0) {
+        unsigned which = next_to_complete(disk, done < done_min);
+        if (which == disk->in_flight_count) {
+            break;
+        }
         struct wal_io_op *op = disk->in_flight[which];
         disk->in_flight_count--;
         memmove(&disk->in_flight[which], &disk->in_flight[which + 1], (disk->in_flight_count - which) * sizeof(op));
@@ -402,13 +448,31 @@ static int poll_disk(struct wal_io *io, unsigned done_min)
     return (int)done;
 }
 
+void sim_disk_hold(struct sim_disk *disk, bool held)
+{
+    disk->held = held;
+}
+
+unsigned sim_disk_in_flight(const struct sim_disk *disk)
+{
+    return disk->in_flight_count;
+}
+
+void sim_disk_release(struct sim_disk *disk, unsigned which)
+{
+    CHECK(which < disk->in_flight_count);
+    disk->in_flight[which]->private_state = 1;
+}
+
 static int no_event_fd(struct wal_io *io)
 {
     (void)io;
     return -1;
 }
 
-/* --- names --------------------------------------------------------------------------------------- */
+/* --- names
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static struct name *find_name(struct names *names, const char *text)
 {
@@ -495,6 +559,9 @@ static int close_file(struct wal_io *io, int handle)
 {
     struct sim_disk *disk = disk_of(io);
     (void)file_of(disk, handle);
+    for (unsigned i = 0; i < disk->in_flight_count; i++) {
+        CHECK(disk->in_flight[i]->file != handle); /* A read in flight could end in another file. */
+    }
     disk->handles[handle] = 0;
     return 0;
 }
@@ -627,15 +694,22 @@ static int lock_file(struct wal_io *io, int handle)
     return 0;
 }
 
-/* What was written last and is not lost: a later read gets what the device has. */
+/* What the device never got is no longer seen. */
 static int forget_cache(struct wal_io *io, int handle)
 {
     struct sim_disk *disk = disk_of(io);
     unsigned number = file_of(disk, handle);
     struct file *file = &disk->files[number];
-    if (file->capacity_bytes != 0) {
-        memcpy(file->cache, file->durable, file->capacity_bytes);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < disk->lost_count; i++) {
+        uint64_t offset = disk->lost[i].sector * SIM_SECTOR_BYTES;
+        if (disk->lost[i].file != number) {
+            disk->lost[kept++] = disk->lost[i];
+        } else {
+            memcpy(file->cache + offset, file->durable + offset, SIM_SECTOR_BYTES);
+        }
     }
+    disk->lost_count = kept;
     for (unsigned i = 0; i < disk->version_count; i++) {
         const struct version *version = &disk->versions[i];
         if (version->file == number && !version->in_flight) {
@@ -670,7 +744,9 @@ static const struct wal_io_ops sim_ops = {
     .destroy = destroy_io,
 };
 
-/* --- a disk's life ------------------------------------------------------------------------------- */
+/* --- a disk's life
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 struct sim_disk *sim_disk_create(const struct sim_hooks *hooks)
 {
@@ -706,6 +782,7 @@ void sim_disk_destroy(struct sim_disk *disk)
     }
     free(disk->versions);
     free(disk->zombies);
+    free(disk->lost);
     free(disk);
 }
 
@@ -851,6 +928,9 @@ struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hoo
     after->durable_names = disk->durable_names;
     memcpy(after->changes, disk->changes, sizeof(disk->changes));
     after->change_count = disk->change_count;
+    for (unsigned i = 0; i < disk->lost_count; i++) {
+        add_lost(after, &(struct version){.file = disk->lost[i].file, .sector = disk->lost[i].sector});
+    }
     after->zombies = calloc(disk->version_count + disk->zombie_count + 1, sizeof(struct version));
     CHECK(after->zombies != NULL);
     for (unsigned i = 0; i < disk->zombie_count; i++) {
@@ -872,7 +952,9 @@ struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hoo
     return after;
 }
 
-/* --- damage -------------------------------------------------------------------------------------- */
+/* --- damage
+ * -----------------------------------------------------------------------------------------------------------------------------
+ */
 
 unsigned sim_disk_file_count(const struct sim_disk *disk)
 {
@@ -897,6 +979,23 @@ void sim_disk_settle(struct sim_disk *disk)
         struct file *file = &disk->files[i];
         if (file->capacity_bytes != 0) {
             memcpy(file->cache, file->durable, file->capacity_bytes);
+        }
+    }
+}
+
+void sim_disk_damage(struct sim_disk *disk, unsigned file, uint64_t offset, const uint8_t bytes[SIM_SECTOR_BYTES])
+{
+    struct file *found = &disk->files[disk->names.list[file].file];
+    CHECK(offset % SIM_SECTOR_BYTES == 0 && offset + SIM_SECTOR_BYTES <= found->capacity_bytes);
+    memcpy(found->cache + offset, bytes, SIM_SECTOR_BYTES);
+    memcpy(found->durable + offset, bytes, SIM_SECTOR_BYTES);
+    for (unsigned i = 0; i < disk->version_count;) {
+        struct version *version = &disk->versions[i];
+        bool here = version->file == disk->names.list[file].file && version->sector == offset / SIM_SECTOR_BYTES;
+        if (here && !version->in_flight) {
+            drop_version(disk, i);
+        } else {
+            i++;
         }
     }
 }

@@ -38,6 +38,12 @@ void sim_disk_destroy(struct sim_disk *disk);
 struct wal_io *sim_disk_io(struct sim_disk *disk);
 void sim_disk_set_hooks(struct sim_disk *disk, const struct sim_hooks *hooks);
 
+/* Held: a poll completes what was released, by its place among those in flight (0: the oldest); of the others the
+ * oldest, and only when it must wait for something. */
+void sim_disk_hold(struct sim_disk *disk, bool held);
+unsigned sim_disk_in_flight(const struct sim_disk *disk);
+void sim_disk_release(struct sim_disk *disk, unsigned which);
+
 /* From now on syncs and durable writes succeed and make nothing durable. */
 void sim_disk_set_lying(struct sim_disk *disk, bool lies);
 
@@ -67,10 +73,12 @@ void sim_disk_set_room(struct sim_disk *disk, uint64_t bytes);
 unsigned sim_disk_file_count(const struct sim_disk *disk);
 const char *sim_disk_file_name(const struct sim_disk *disk, unsigned file);
 uint8_t *sim_disk_file_bytes(struct sim_disk *disk, unsigned file, uint64_t *bytes_out);
+/* This sector has these bytes now, on the device too. */
+void sim_disk_damage(struct sim_disk *disk, unsigned file, uint64_t offset, const uint8_t bytes[SIM_SECTOR_BYTES]);
 /* After a change of file bytes (which are the durable ones): what is cached is as what is durable. */
 void sim_disk_settle(struct sim_disk *disk);
 void sim_disk_vanish(struct sim_disk *disk, unsigned file);
-/* Reads of this sector fail from now on, or give other bytes once. */
+/* Reads of this sector fail from now on, or give zeros once. */
 void sim_disk_bad_sector(struct sim_disk *disk, unsigned file, uint64_t offset, bool once_other);
 
 #endif

@@ -146,7 +146,7 @@ void batch_add(struct batch *batch, const struct wal_append *append)
         uint32_t record_bytes = (uint32_t)format_record_bytes(record->size);
         CHECK(record_bytes <= batch->limit_bytes - used_bytes);
         note_point(batch, index, used_bytes);
-        claim(batch, used_bytes + AHEAD_BYTES, record_bytes);
+        claim(batch, used_bytes + AHEAD_BYTES, record_bytes < AHEAD_BYTES ? record_bytes : AHEAD_BYTES);
         const struct format_record formatted = {record->size, record->type, record->tag, record->data};
         format_record_encode(batch->bytes + used_bytes, batch->seed_base, batch->file_offset + used_bytes, index,
                              &formatted);

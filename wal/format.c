@@ -12,7 +12,7 @@
  * Invariants: what decodes as FORMAT_OK encodes to the same bytes; zeros never decode as FORMAT_OK; no byte behind the
  * size given is read.
  *
- * May include: format.h, bytes.h, check.h, zoo.h. */
+ * May include: format.h, hash.h, bytes.h, check.h, zoo.h. */
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -21,6 +21,7 @@
 
 #include "wal/bytes.h"
 #include "wal/check.h"
+#include "wal/hash.h"
 #include "wal/zoo.h"
 
 #include <stdio.h>
@@ -448,6 +449,18 @@ static inline uint64_t record_seed(uint64_t seed_base, uint64_t file_offset, uin
     return rotate_left(seed ^ first_word, 23) + tag * SEGMENT_FACTOR;
 }
 
+uint64_t hash_plain(const void *bytes, size_t size, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(bytes, size, seed);
+}
+
+enum { LONG_BYTES = 1024 };
+
+static inline uint64_t hash_payload(const void *payload, uint32_t length, uint64_t seed)
+{
+    return length < LONG_BYTES ? XXH3_64bits_withSeed(payload, length, seed) : hash_long(payload, length, seed);
+}
+
 void format_record_encode(uint8_t *to, uint64_t seed_base, uint64_t file_offset, uint64_t index,
                           const struct format_record *record)
 {
@@ -455,7 +468,7 @@ void format_record_encode(uint8_t *to, uint64_t seed_base, uint64_t file_offset,
     uint64_t first_word = record->length | (uint64_t)record->type << 32;
     uint64_t seed = record_seed(seed_base, file_offset, index, first_word, record->tag);
     /* The caller's bytes are hashed, not the copy: loads right behind stores would wait for them. */
-    store_u64_le(to + RECORD_CHECKSUM, XXH3_64bits_withSeed(record->payload, record->length, seed));
+    store_u64_le(to + RECORD_CHECKSUM, hash_payload(record->payload, record->length, seed));
     store_u64_le(to + RECORD_LENGTH, first_word);
     store_u64_le(to + RECORD_TAG, record->tag);
     if (record->length != 0) {
@@ -479,7 +492,7 @@ enum format_verdict format_record_decode(const uint8_t *from, uint64_t available
     }
     uint64_t tag = load_u64_le(from + RECORD_TAG);
     uint64_t seed = record_seed(seed_base, file_offset, index, first_word, tag);
-    if (load_u64_le(from + RECORD_CHECKSUM) != XXH3_64bits_withSeed(from + RECORD_PAYLOAD, length, seed)) {
+    if (load_u64_le(from + RECORD_CHECKSUM) != hash_payload(from + RECORD_PAYLOAD, length, seed)) {
         return FORMAT_BAD_CHECKSUM;
     }
     uint16_t type = (uint16_t)(first_word >> 32);
