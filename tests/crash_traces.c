@@ -1,0 +1,966 @@
+/* crash_traces.c - the traces that random search would not find soon, as short scripts.
+ *
+ * A script is a row of words; the log's whole life stands in it, power cuts included:
+ *
+ *   a88      append records of ids 8 and 8 in one call, and submit
+ *   a5m3     the same, with metadata 3
+ *   t2:99    remove the last 2 records and append 9 and 9, in one call
+ *   m3       metadata alone
+ *   s2       prefix truncation that keeps the last 2
+ *   z3       reset, to 3 above the next index
+ *   word+    the word, then everything in flight completes; + alone as well
+ *   0  1     of the operations in flight the oldest, the newest completes
+ *   ^  p     the idle mark; segments are made ready
+ *   4*word   the word four times
+ *   |        power cut: goes on with every image that there may be
+ *   !        killed: goes on with an image as the kernel keeps it
+ *   c        closed, and opened again
+ *   /  \     cuts, kills also at every moment within the next word; before | ! c f: within the opening behind it
+ *   e        the next operation of the disk fails
+ *   r4  F    the disk has room for 4 segments; appends until the log refuses
+ *   B        from the next opening on, segments are made twice as large
+ *
+ * and, at the end of a script:
+ *
+ *   d        each sector is damaged in each way, in turn, and the log opened
+ *   D        each sector is damaged while the log is open, then everything is read
+ *   v        each file vanishes, in turn
+ *   b        each sector is read wrongly once, in turn, while the log is opened
+ *   g        the last head is forged, in turn: self-valid, but wrong
+ *   f        each sector is damaged, and where that is reported, the loss accepted: goes on with what is left
+ *
+ * After every opening the log must be in a state that the model allows, and the verdict clean or torn. Behind d and v
+ * it may be corrupt or uncertain instead; data that was acknowledged may be gone silently only where no mark or seal on
+ * the disk proves it.
+ *
+ * What can fail: one of these; the failure's text has the trace, which can be given to --replay.
+ * Invariants: everything is decided by the script and by counting, so a trace repeats (but for the salts). */
+
+#define _GNU_SOURCE
+#include "tests/crash_traces.h"
+
+#include "tests/crash_model.h"
+#include "tests/sim_disk.h"
+#include "wal/check.h"
+#include "wal/format.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BLOCK_BYTES = 512, SEGMENT_BLOCKS = 16, IMAGES_AT_ONCE = 256, IMAGES_AT_ONCE_DEEPER = 64 };
+
+static const struct trace {
+    const char *name; /* The hole of the study, or what it shows. */
+    unsigned in_flight;
+    const char *script;
+} all_traces[] = {
+    {"a torn batch completed by its successor", 1, "a88 | a99 | a88+ |"},
+    {"a mixture under the old salt", 2, "a88+ a5 t3:88 | t2:99 | a9+"},
+    {"a cut truncation comes back by a retry", 2, "a5 a5 | a5 | a5 a5+"},
+    {"a cut truncation comes back by itself", 2, "a5+ a5 t2:5 | | a4 |"},
+    {"the same over three lives", 3, "a5 t1:5 a4 | a5 t1:5 | |"},
+    {"marks are batches, not indexes", 2, "a55+ t2 a555 ^ |"},
+    {"marks are not indexes, one in flight", 1, "a55+ t2+ ^ | a4 |"},
+    {"the mark does not lead", 2, "a5 a5 1 a5 a5 1 |"},
+    {"acknowledged in order", 2, "a5+ a5 a5 1 |"},
+    {"acknowledged in order, three in flight", 3, "a5+ a5 a55 a5 1 | a5 |"},
+    {"believed only what is flushed", 1, "a5+ a55 ! a5+ |"},
+    {"killed, cut in the opening behind it", 2, "a5+ a55 a5 / ! a5+ |"},
+    {"the roll waits for what is in flight", 3, "p 3*a6+ a6 a6 a5 | a5 |"},
+    {"the roll cut at every moment", 2, "p 4*a6+ / a6+ | a5+ |"},
+    {"a new segment cut at every moment", 1, "a5+ / p | a5+ |"},
+    {"a new segment, killed at every moment", 1, "a5+ \\ p | a5+ |"},
+    {"names of recycled segments", 1, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a6+ | a5+ |"},
+    {"the start before recycling", 1, "p 4*a6+ a6+ s0 p | a5+ |"},
+    {"recycling cut at every moment", 1, "p 4*a6+ a6+ s0+ ^ / p | a6+ |"},
+    {"metadata and start are carried", 1, "p a6m7+ 3*a6+ s1+ a6+ s0+ p / | a5 |"},
+    {"the idle mark is in order", 2, "a5+ / ^ a5+ | ^ |"},
+    {"an errored write, and on", 1, "a5 e a88 + a99 + | a88+ |"},
+    {"an errored write, killed", 2, "a5+ e a88 a5 + ! a88 |"},
+    {"an errored write, opened twice", 1, "a5+ e a88 + ! ! a9+ |"},
+    {"an unsynced name at the opening anchor", 1, "p 4*a6+ 4*a6+ a5+ 9*t1+ ! ! ! ! \\ ! | a5"},
+    {"an unsynced name, the segment a block fuller", 1, "p 4*a6+ 4*a6+ a5+ 9*t1+ ! ! ! ! ! \\ ! | a5"},
+    {"an old record in a new batch, recycled", 2, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a88+ a5 t3:88 | t2:99 | a9+"},
+    {"a torn batch completed, recycled", 1, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a88 | a99 | a88+ |"},
+    {"a truncation into the segment before", 1, "p 4*a6+ a6+ t4:5 | a5+ s1 |"},
+    {"a truncation to below the segment, its first gone", 1, "p 4*a6+ a6+ t5:5+ p s1+ p | a5 |"},
+    {"reset", 2, "a55+ a5 z3 a5 | a5 |"},
+    {"closed at every moment", 2, "a55m3+ / c a5 |"},
+    {"cut in the opening, twice", 2, "a5+ a55 a4 / | / | a5 |"},
+    {"bad marks behind a forced cut", 1, "a5+ a5+ a5+ f a5+ | a5 |"},
+    {"bad marks behind a forced cut, in flight", 2, "a5+ a5 a5 0 a5 a5+ f |"},
+    {"a forced cut, cut at every moment", 1, "a5m3+ a88+ a5+ / f | "},
+    {"the doubt stays over a roll", 1, "a5+ a5+ a5+ f p 4*a6+ a6+ | p |"},
+    {"damage", 1, "a5+ a88m4+ t1:9+ a5+ ^ d"},
+    {"damage under the load", 1, "a5+ a88+ t2:99+ d"},
+    {"damage, two in flight", 2, "a5+ a88 a5 0 a99+ | d"},
+    {"damage behind a close", 1, "a5+ c a5+ d"},
+    {"damage behind an opening", 1, "a5+ ! a5+ a5+ d"},
+    {"damage of a recycled segment", 1, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ a6+ a5+ a5+ d"},
+    {"damage across a roll", 1, "p 4*a6+ a6+ a5+ d"},
+    {"segments of another size from now on", 1, "p 4*a6+ a5+ B ! 5*a6+ p 5*a6+ s0+ p a5+ | a5 |"},
+    {"the next segment must be made anew", 1, "p 4*a6+ 4*a6+ a5+ s0+ 12*t0+ B ! p 5*a6+ | a5 |"},
+    {"a vanished file", 1, "p 4*a6+ a6+ | v"},
+    {"a vanished file, in the middle", 1, "p 4*a6+ 5*a6+ p a6+ v"},
+    {"a transient bad read", 1, "a88+ a5+ b"},
+    {"a transient bad read of a closed log", 1, "a88+ a5+ c b"},
+    {"a transient bad read, recycled", 1, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a5+ a88+ b"},
+    {"damage under an open log", 1, "p 4*a6+ a6m3+ a89+ t1:9+ D"},
+    {"forged heads", 1, "a5+ a88+ t1:9+ g"},
+    {"forged data", 1, "a5+ a88+ g"},
+    {"a full disk", 1, "r4 p F s0+ p a6+ F c s0+ p a6+ |"},
+    {"a full disk, opened again and again", 1, "r4 p F c c c c s0+ p a6+ |"},
+};
+
+enum branch { NO_BRANCH, BRANCH_CUT, BRANCH_KILL };
+
+struct life {
+    struct traces *traces;
+    const char *script;
+    unsigned in_flight;
+    uint64_t images_end;
+    struct sim_disk *disk;
+    struct wal *log;
+    struct history *history;       /* What an image taken now must match, */
+    unsigned acknowledged;         /* while the log is being opened: */
+    const char *resume;            /* and where it goes on. */
+    enum branch branch;            /* At moments, now. */
+    enum branch branch_in_opening; /* In the opening of the next life. */
+    unsigned depth;
+    bool larger;         /* Segments are made twice as large, from the next opening on. */
+    bool forced;         /* Opened with force. */
+    bool may_be_damaged; /* A cut within a forced opening: as before it, or as after it. */
+};
+
+/* What the next life is born into. */
+struct birth {
+    const char *at;
+    struct sim_disk *image;
+    enum branch branch_in_opening;
+    uint32_t flags;
+    bool may_be_damaged;
+};
+
+static void live(const struct life *parent, const struct history *allowed, unsigned acknowledged,
+                 const struct birth *birth);
+
+/* --- failures ---------------------------------------------------------------------------------------------------- */
+
+static void fail(const struct life *life, const char *what, const char *detail)
+{
+    struct traces *traces = life->traces;
+    if (!traces->failed) {
+        traces->failed = true;
+        (void)snprintf(traces->failure, sizeof(traces->failure), "trace '%u %s' before '%.20s', depth %u: %s: %s",
+                       life->in_flight, life->script, life->resume, life->depth, what, detail);
+    }
+}
+
+static void fail_log(const struct life *life, const char *what)
+{
+    char why[300];
+    (void)wal_errmsg(life->log, why, sizeof(why));
+    fail(life, what, why);
+}
+
+static void fail_state(const struct life *life, const char *what, const struct state *found,
+                       const struct history *history, unsigned acknowledged)
+{
+    char is[150];
+    char should[150];
+    char detail[500];
+    model_print(found, is, sizeof(is));
+    model_print(&history->states[acknowledged], should, sizeof(should));
+    (void)snprintf(detail, sizeof(detail), "found %s doubt %" PRIu64 "; acknowledged %u of %u: %s doubt %" PRIu64, is,
+                   found->doubt, acknowledged, history->operations, should, history->states[acknowledged].doubt);
+    fail(life, what, detail);
+}
+
+static bool enough(const struct life *life)
+{
+    return life->traces->failed || life->traces->images >= life->images_end;
+}
+
+/* --- choices ------------------------------------------------------------------------------------------------------ */
+
+struct count {
+    uint64_t combination;
+};
+
+static unsigned choose_counted(void *context, unsigned options)
+{
+    struct count *count = context;
+    unsigned answer = (unsigned)(count->combination % options);
+    count->combination /= options;
+    return answer;
+}
+
+static unsigned choose_mixed(void *context, unsigned options)
+{
+    uint64_t *random = context;
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((*random >> 33) % options);
+}
+
+static unsigned choose_none(void *context, unsigned options)
+{
+    (void)context;
+    (void)options;
+    return 0;
+}
+
+/* Of what a failed write, or a late one, may do: a different thing each time, the same in each run. */
+static unsigned choose_turn(void *context, unsigned options)
+{
+    static unsigned turn;
+    (void)context;
+    return turn++ / 3 % options;
+}
+
+/* --- opening and judging --------------------------------------------------------------------------------------------
+ */
+
+static struct wal_options options_of(const struct life *life, uint32_t flags)
+{
+    struct wal_options options = WAL_OPTIONS_INIT;
+    options.flags = flags | WAL_NO_THREADS;
+    options.flags |= (flags & WAL_READ_ONLY) == 0 ? (uint32_t)WAL_POWERSAFE_OVERWRITE : 0;
+    options.block_bytes = BLOCK_BYTES;
+    options.segment_bytes = (uint64_t)SEGMENT_BLOCKS * BLOCK_BYTES * (life->larger ? 2 : 1);
+    options.batch_bytes_max = 5 * BLOCK_BYTES;
+    options.batches_in_flight_max = life->in_flight;
+    options.segments_pool_max = 2;
+    options.segments_max = 32;
+    return options;
+}
+
+static int match(const struct history *history, unsigned acknowledged, const struct state *found)
+{
+    for (unsigned m = history->operations + 1; m-- > acknowledged;) {
+        if (model_equal(&history->states[m], found) && history->states[m].doubt == found->doubt) {
+            return (int)m;
+        }
+    }
+    return -1;
+}
+
+static bool judge(struct life *life, const struct history *allowed, unsigned acknowledged, struct state *found)
+{
+    char why[256] = "";
+    int read = model_read(life->log, found, why, sizeof(why));
+    if (read != 0) {
+        fail(life, read > 0 ? "wrong data passed as valid" : "a recovered log does not read", why);
+    } else if (!life->forced && !life->may_be_damaged && match(allowed, acknowledged, found) < 0) {
+        fail_state(life, "not a state that is allowed", found, allowed, acknowledged);
+    } else if (life->forced && found->doubt == 0) {
+        fail(life, "a forced cut leaves no doubt", why);
+    } else if (life->may_be_damaged && found->doubt == 0) {
+        fail(life, "the damage is gone, and there is no doubt", why);
+    }
+    return !life->traces->failed;
+}
+
+/* --- branching -------------------------------------------------------------------------------------------------------
+ */
+
+/* Every image after a cut here, or while there are too many the extreme ones and a sample. */
+static void each_cut(const struct life *life, struct sim_disk *disk, unsigned acknowledged, const struct birth *birth)
+{
+    unsigned undecided = sim_disk_undecided(disk);
+    uint64_t at_most = life->depth == 0 ? IMAGES_AT_ONCE : IMAGES_AT_ONCE_DEEPER;
+    uint64_t combinations = undecided < 20 ? (uint64_t)1 << undecided : (uint64_t)1 << 20;
+    uint64_t random = 88172645463325252u;
+    for (uint64_t i = 0; i < combinations && i < at_most && !enough(life); i++) {
+        struct birth next = *birth;
+        bool sampled = combinations > at_most && i >= 2;
+        struct count count = {i == 1 && combinations > at_most ? UINT64_MAX : i};
+        next.image = sampled ? sim_disk_cut(disk, NULL, choose_mixed, &random)
+                             : sim_disk_cut(disk, NULL, choose_counted, &count);
+        live(life, life->history, acknowledged, &next);
+    }
+}
+
+static void each_kill(const struct life *life, struct sim_disk *disk, unsigned acknowledged, const struct birth *birth)
+{
+    for (unsigned i = 0; i < 4 && !enough(life); i++) {
+        struct birth next = *birth;
+        uint64_t random = i;
+        struct count count = {0};
+        next.image = i == 0 ? sim_disk_kill(disk, NULL, choose_counted, &count)
+                            : sim_disk_kill(disk, NULL, choose_mixed, &random);
+        live(life, life->history, acknowledged, &next);
+        if (sim_disk_in_flight(disk) == 0) {
+            return;
+        }
+    }
+}
+
+static void moment(void *context, struct sim_disk *disk, const char *what)
+{
+    struct life *life = context;
+    (void)what;
+    enum branch branch = life->branch;
+    if (branch == NO_BRANCH || enough(life)) {
+        return;
+    }
+    unsigned acknowledged = life->log != NULL ? (unsigned)wal_durable_ticket(life->log) : life->acknowledged;
+    struct birth birth = {.at = life->resume,
+                          .may_be_damaged = life->log == NULL && (life->forced || life->may_be_damaged)};
+    life->branch = NO_BRANCH;
+    if (branch == BRANCH_CUT) {
+        each_cut(life, disk, acknowledged, &birth);
+    } else {
+        each_kill(life, disk, acknowledged, &birth);
+    }
+    life->branch = branch;
+}
+
+/* --- damage
+ * ----------------------------------------------------------------------------------------------------------- */
+
+struct proof {
+    uint64_t highest_mark;
+    bool sealed_without_next;
+};
+
+/* What a reader could know from what is left, looking at every block of every file. */
+static struct proof look_for_proof(struct sim_disk *image)
+{
+    struct proof proof = {0};
+    uint64_t sealed = 0;
+    uint64_t highest_file = 0;
+    for (unsigned file = 0; file < sim_disk_file_count(image); file++) {
+        uint64_t bytes;
+        const uint8_t *content = sim_disk_file_bytes(image, file, &bytes);
+        uint64_t segment = format_segment_of_name(sim_disk_file_name(image, file));
+        highest_file = segment > highest_file ? segment : highest_file;
+        for (uint64_t offset = BLOCK_BYTES; segment != 0 && offset + BLOCK_BYTES <= bytes; offset += BLOCK_BYTES) {
+            struct format_head head;
+            struct format_seal seal;
+            uint64_t mark = 0;
+            if (format_head_decode(content + offset, BLOCK_BYTES, &head) == FORMAT_OK &&
+                format_head_is_self_valid(&head, segment, offset / BLOCK_BYTES)) {
+                mark = head.mark;
+            } else if (format_seal_decode(content + offset, &seal) == FORMAT_OK && seal.segment == segment &&
+                       seal.own_offset == offset) {
+                mark = seal.last_number;
+                sealed = segment > sealed ? segment : sealed;
+            }
+            proof.highest_mark = mark > proof.highest_mark ? mark : proof.highest_mark;
+        }
+    }
+    proof.sealed_without_next = sealed != 0 && highest_file <= sealed;
+    return proof;
+}
+
+/* Opens what was damaged, and classifies; takes the image. `at_open`: a read that fails later is too late. */
+static void examine_damaged(struct life *life, struct sim_disk *image, bool vanished, bool at_open, const char *how)
+{
+    struct traces *traces = life->traces;
+    struct proof proof = look_for_proof(image);
+    struct wal_options options = options_of(life, 0);
+    struct wal_verdict verdict;
+    struct wal *log = NULL;
+    traces->images++;
+    traces->damaged++;
+    if (wal_open_io(sim_disk_io(image), &options, &log, &verdict) != 0) {
+        traces->reported++;
+        sim_disk_destroy(image);
+        return;
+    }
+    struct state found;
+    char why[300] = "";
+    char detail[600];
+    int read = model_read(log, &found, why, sizeof(why));
+    unsigned acknowledged = life->acknowledged;
+    (void)snprintf(detail, sizeof(detail),
+                   "%s; row Y%d, batch %" PRIu64 " expected at %" PRIu64 ":%" PRIu64 ", highest mark left %" PRIu64
+                   " %.200s",
+                   how, verdict.row, verdict.batch, verdict.segment, verdict.offset, proof.highest_mark, why);
+    if (read > 0) {
+        fail(life, "wrong data passed as valid", detail);
+    } else if (read < 0 && at_open) {
+        fail(life, "a segment's last batch does not read, and open was silent", detail);
+    } else if (read < 0) {
+        traces->reported++;
+    } else if (match(life->history, acknowledged, &found) >= 0) {
+        traces->harmless++;
+    } else if (match(life->history, 0, &found) < 0) {
+        fail(life, "damage made a state that the log never had", detail);
+    } else if (proof.highest_mark >= verdict.batch || proof.sealed_without_next || vanished || verdict.closed) {
+        fail(life, "damage under a mark was passed off as the end", detail);
+    } else {
+        traces->lies_irreducible++;
+    }
+    (void)!wal_close(log);
+    sim_disk_destroy(image);
+}
+
+/* All that is on the disk now, durable. */
+static struct sim_disk *copy_of(const struct life *life)
+{
+    struct sim_disk *kept = sim_disk_kill(life->disk, NULL, choose_none, NULL);
+    uint64_t all = UINT64_MAX;
+    struct count count = {all};
+    struct sim_disk *copy = sim_disk_cut(kept, NULL, choose_counted, &count);
+    sim_disk_destroy(kept);
+    return copy;
+}
+
+enum damage { DAMAGE_ZEROS, DAMAGE_GARBAGE, DAMAGE_BIT, DAMAGE_OTHER_SECTOR };
+
+static void damage_sector(struct sim_disk *image, unsigned file, uint64_t offset, enum damage kind,
+                          uint64_t other_offset)
+{
+    uint64_t bytes;
+    const uint8_t *content = sim_disk_file_bytes(image, file, &bytes);
+    uint8_t sector[BLOCK_BYTES];
+    memcpy(sector, content + offset, sizeof(sector));
+    if (kind == DAMAGE_ZEROS) {
+        memset(sector, 0, sizeof(sector));
+    } else if (kind == DAMAGE_GARBAGE) {
+        memset(sector, 0xa7, sizeof(sector));
+    } else if (kind == DAMAGE_BIT) {
+        sector[46] ^= 4;
+    } else {
+        memcpy(sector, content + other_offset, sizeof(sector));
+    }
+    sim_disk_damage(image, file, offset, sector);
+}
+
+/* Is this the head of the last batch of a segment that is sealed and in use? */
+static bool ends_a_sealed_segment(const struct life *life, struct sim_disk *disk, unsigned file, uint64_t offset)
+{
+    uint64_t bytes;
+    const uint8_t *content = sim_disk_file_bytes(disk, file, &bytes);
+    struct format_seal seal;
+    return bytes >= BLOCK_BYTES && format_seal_decode(content + bytes - BLOCK_BYTES, &seal) == FORMAT_OK &&
+           seal.segment == format_segment_of_name(sim_disk_file_name(disk, file)) && seal.last_offset == offset &&
+           life->history->states[life->acknowledged].start == 1;
+}
+
+static void each_damage_of(struct life *life, struct sim_disk *whole, unsigned file, uint64_t offset)
+{
+    static const uint8_t zeros[BLOCK_BYTES];
+    uint64_t bytes;
+    const uint8_t *content = sim_disk_file_bytes(whole, file, &bytes);
+    if (memcmp(content + offset, zeros, BLOCK_BYTES) == 0) {
+        return;
+    }
+    bool at_open = ends_a_sealed_segment(life, whole, file, offset);
+    for (unsigned kind = DAMAGE_ZEROS; kind < DAMAGE_OTHER_SECTOR + bytes / BLOCK_BYTES && !life->traces->failed;
+         kind++) {
+        uint64_t other = kind >= DAMAGE_OTHER_SECTOR ? (kind - DAMAGE_OTHER_SECTOR) * BLOCK_BYTES : 0;
+        if (memcmp(content + offset, content + other, BLOCK_BYTES) == 0 ||
+            (other != 0 && memcmp(content + other, zeros, BLOCK_BYTES) == 0)) {
+            continue; /* The same bytes; or zeros once more. */
+        }
+        struct sim_disk *image = sim_disk_kill(whole, NULL, choose_none, NULL);
+        damage_sector(image, file, offset, kind < DAMAGE_OTHER_SECTOR ? (enum damage)kind : DAMAGE_OTHER_SECTOR, other);
+        char how[100];
+        (void)snprintf(how, sizeof(how), "sector at %s:%" PRIu64 " damaged, kind %u from %" PRIu64,
+                       sim_disk_file_name(whole, file), offset, kind < DAMAGE_OTHER_SECTOR ? kind : DAMAGE_OTHER_SECTOR,
+                       other);
+        examine_damaged(life, image, false, at_open, how);
+    }
+}
+
+static void each_damage(struct life *life)
+{
+    struct sim_disk *whole = copy_of(life);
+    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
+        uint64_t bytes;
+        (void)sim_disk_file_bytes(whole, file, &bytes);
+        for (uint64_t offset = 0; offset < bytes && !life->traces->failed; offset += BLOCK_BYTES) {
+            each_damage_of(life, whole, file, offset);
+        }
+    }
+    sim_disk_destroy(whole);
+}
+
+/* From an image in which nothing survived that need not. */
+static void each_vanished(struct life *life)
+{
+    struct sim_disk *whole = sim_disk_cut(life->disk, NULL, choose_none, NULL);
+    for (unsigned file = 0; file < sim_disk_file_count(whole) && !life->traces->failed; file++) {
+        struct sim_disk *image = sim_disk_cut(life->disk, NULL, choose_none, NULL);
+        char how[100];
+        (void)snprintf(how, sizeof(how), "file %s gone", sim_disk_file_name(whole, file));
+        sim_disk_vanish(image, file);
+        examine_damaged(life, image, true, true, how);
+    }
+    sim_disk_destroy(whole);
+}
+
+/* Each sector reads wrongly once, while the log is opened: that may be reported, but nothing may be lost by it. */
+static void each_bad_read(struct life *life)
+{
+    struct sim_disk *whole = copy_of(life);
+    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
+        uint64_t bytes;
+        (void)sim_disk_file_bytes(whole, file, &bytes);
+        for (uint64_t offset = 0; offset < bytes && !enough(life); offset += BLOCK_BYTES) {
+            struct birth birth = {.at = "", .image = sim_disk_kill(whole, NULL, choose_none, NULL)};
+            sim_disk_bad_sector(birth.image, file, offset, true);
+            struct wal_options options = options_of(life, 0);
+            struct wal *log = NULL;
+            int status = wal_open_io(sim_disk_io(birth.image), &options, &log, NULL);
+            (void)!wal_close(log);
+            struct sim_disk *after = sim_disk_kill(birth.image, NULL, choose_none, NULL);
+            sim_disk_destroy(birth.image);
+            birth.image = after;
+            life->traces->reported += status != 0;
+            live(life, life->history, life->acknowledged, &birth);
+        }
+    }
+    sim_disk_destroy(whole);
+}
+
+/* What a read returns is right, whatever happens to the medium meanwhile. */
+static void each_damage_while_open(struct life *life)
+{
+    struct state before;
+    struct state found;
+    char why[256] = "";
+    CHECK(model_read(life->log, &before, why, sizeof(why)) == 0);
+    for (unsigned file = 0; file < sim_disk_file_count(life->disk); file++) {
+        uint64_t bytes;
+        (void)sim_disk_file_bytes(life->disk, file, &bytes);
+        for (uint64_t offset = 0; offset < bytes && !enough(life); offset += BLOCK_BYTES) {
+            uint8_t old[BLOCK_BYTES];
+            memcpy(old, sim_disk_file_bytes(life->disk, file, &bytes) + offset, sizeof(old));
+            damage_sector(life->disk, file, offset, DAMAGE_BIT, 0);
+            life->traces->images++;
+            int read = model_read(life->log, &found, why, sizeof(why));
+            life->traces->reported += read < 0;
+            life->traces->harmless += read == 0;
+            if (read > 0 || (read == 0 && !model_equal(&before, &found))) {
+                fail(life, "a read returned what was never written", why);
+            }
+            sim_disk_damage(life->disk, file, offset, old);
+        }
+    }
+}
+
+/* --- forging
+ * ------------------------------------------------------------------------------------------------------------ */
+
+/* Changes one thing in a head and makes its checksum right again. */
+static bool forge(struct format_head *head, unsigned way)
+{
+    if (way == 0) {
+        head->number++;
+    } else if (way == 1) {
+        head->chain++;
+    } else if (way == 2 && head->first_index > 1 && head->kind == BATCH_TRUNCATE) {
+        head->first_index--;
+    } else if (way == 3) {
+        head->salt++;
+    } else if (way == 4 && head->kind == BATCH_DATA) {
+        head->first_index++;
+    } else if (way == 5 && head->kind == BATCH_DATA && head->first_index > 1) {
+        head->kind = BATCH_TRUNCATE;
+        head->first_index--;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* The last batch of the newest segment, with a head that somebody else made. It must not be taken for ours. */
+static void each_forgery(struct life *life)
+{
+    struct sim_disk *whole = copy_of(life);
+    uint64_t bytes;
+    unsigned last_file = 0;
+    uint64_t last_offset = 0;
+    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
+        const uint8_t *content = sim_disk_file_bytes(whole, file, &bytes);
+        for (uint64_t offset = 2 * BLOCK_BYTES; offset < bytes; offset += BLOCK_BYTES) {
+            struct format_head head;
+            if (format_head_decode(content + offset, BLOCK_BYTES, &head) == FORMAT_OK && offset > last_offset) {
+                last_offset = offset;
+                last_file = file;
+            }
+        }
+    }
+    for (unsigned way = 0; way < 6 && last_offset != 0 && !enough(life); way++) {
+        struct sim_disk *image = sim_disk_kill(whole, NULL, choose_none, NULL);
+        uint8_t sector[BLOCK_BYTES];
+        struct format_head head;
+        memcpy(sector, sim_disk_file_bytes(image, last_file, &bytes) + last_offset, sizeof(sector));
+        CHECK(format_head_decode(sector, BLOCK_BYTES, &head) == FORMAT_OK);
+        if (!forge(&head, way)) {
+            sim_disk_destroy(image);
+            continue;
+        }
+        format_head_encode(&head, sector);
+        sim_disk_damage(image, last_file, last_offset, sector);
+        struct wal_options options = options_of(life, 0);
+        struct wal *log = NULL;
+        struct wal_verdict verdict;
+        life->traces->images++;
+        int status = wal_open_io(sim_disk_io(image), &options, &log, &verdict);
+        struct state found;
+        char why[256] = "";
+        if (status == 0 && model_read(log, &found, why, sizeof(why)) >= 0 &&
+            (match(life->history, 0, &found) < 0 || match(life->history, life->history->operations, &found) >= 0)) {
+            char detail[64];
+            (void)snprintf(detail, sizeof(detail), "way %u", way);
+            fail(life, "a forged head was believed", detail);
+        }
+        (void)!wal_close(log);
+        sim_disk_destroy(image);
+    }
+    sim_disk_destroy(whole);
+}
+
+/* Damages each sector; where open refuses, it is opened with force, and lives on. */
+static void each_forced(struct life *life, const char *at)
+{
+    struct sim_disk *whole = copy_of(life);
+    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
+        uint64_t bytes;
+        (void)sim_disk_file_bytes(whole, file, &bytes);
+        for (uint64_t offset = 0; offset < bytes && !enough(life); offset += BLOCK_BYTES) {
+            struct sim_disk *image = sim_disk_kill(whole, NULL, choose_none, NULL);
+            damage_sector(image, file, offset, DAMAGE_GARBAGE, 0);
+            struct wal_options options = options_of(life, 0);
+            struct wal *log = NULL;
+            struct sim_disk *probe = sim_disk_kill(image, NULL, choose_none, NULL);
+            int status = wal_open_io(sim_disk_io(probe), &options, &log, NULL);
+            (void)!wal_close(log);
+            sim_disk_destroy(probe);
+            if (status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
+                sim_disk_destroy(image);
+                continue;
+            }
+            struct birth birth = {at, image, life->branch_in_opening, WAL_ACCEPT_CORRUPT | WAL_ACCEPT_UNCERTAIN, false};
+            live(life, life->history, life->acknowledged, &birth);
+        }
+    }
+    sim_disk_destroy(whole);
+}
+
+/* --- words
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static void complete_all(struct life *life)
+{
+    sim_disk_hold(life->disk, false);
+    for (unsigned turn = 0; turn < 100 && wal_durable_ticket(life->log) < life->history->operations; turn++) {
+        if (wal_submit(life->log) != 0 || wal_dispatch(life->log, NULL) != 0) {
+            break;
+        }
+    }
+    sim_disk_hold(life->disk, true);
+}
+
+static void complete_one(struct life *life, bool newest)
+{
+    unsigned count = sim_disk_in_flight(life->disk);
+    if (count != 0) {
+        sim_disk_release(life->disk, newest ? count - 1 : 0);
+    }
+    (void)!wal_dispatch(life->log, NULL);
+    (void)!wal_submit(life->log);
+}
+
+static uint8_t digit(char c)
+{
+    return isdigit((unsigned char)c) ? (uint8_t)(c - '0') : 0;
+}
+
+/* a.., t.., s.., z.., m..: what it asks for. */
+static struct operation operation_of(const char *word, const struct state *now)
+{
+    struct operation operation = {.kind = OP_APPEND};
+    const char *at = word + 1;
+    if (word[0] == 't' || word[0] == 's' || word[0] == 'z') {
+        uint64_t n = strtoull(at, (char **)(uintptr_t)&at, 10);
+        operation.kind = word[0] == 't' ? OP_TRUNCATE : word[0] == 's' ? OP_START : OP_RESET;
+        uint64_t span = now->next - now->start;
+        n = operation.kind != OP_RESET && n > span ? span : n;
+        operation.index = operation.kind == OP_RESET ? now->next + n : now->next - n;
+        at += *at == ':';
+    }
+    if (word[0] == 'm') {
+        operation.metadata = digit(*at);
+        return operation;
+    }
+    while (isdigit((unsigned char)*at) && operation.record_count < 3) {
+        operation.ids[operation.record_count++] = digit(*at++);
+    }
+    operation.metadata = *at == 'm' ? digit(at[1]) : 0;
+    return operation;
+}
+
+/* 0: accepted. 1: refused for want of room. -1: anything else. */
+static int accept(struct life *life, const char *word)
+{
+    struct history *history = life->history;
+    if (history->operations == MODEL_OPERATIONS_MAX) {
+        return -1;
+    }
+    struct operation operation = operation_of(word, &history->states[history->operations]);
+    struct state after;
+    CHECK(model_apply(&history->states[history->operations], &operation, &after));
+    int status = WAL_EAGAIN;
+    struct wal_receipt receipt;
+    for (unsigned turn = 0; turn < 4 && status == WAL_EAGAIN; turn++) {
+        status = model_submit(life->log, &operation, &receipt);
+        if (status == WAL_EAGAIN) {
+            complete_all(life);
+            (void)!wal_maintain(life->log, WAL_MAINTAIN_PREPARE, NULL);
+        }
+    }
+    if (status != 0) {
+        return status == WAL_ENOSPC || status == WAL_EAGAIN ? 1 : -1;
+    }
+    history->states[++history->operations] = after;
+    CHECK(receipt.ticket == history->operations);
+    (void)!wal_submit(life->log);
+    return 0;
+}
+
+static void do_operation(struct life *life, const char *word)
+{
+    if (wal_append(life->log, &(struct wal_append){.flags = WAL_APPEND_NO_WAIT}, NULL) == WAL_EPOISONED) {
+        return; /* As it must be; what follows in the script is refused. */
+    }
+    if (accept(life, word) != 0) {
+        struct state none = {0};
+        if (model_submit(life->log, &(struct operation){.kind = OP_APPEND, .metadata = 1}, &(struct wal_receipt){0}) !=
+            WAL_EPOISONED) {
+            (void)none;
+            fail_log(life, "an operation is refused");
+        }
+    }
+}
+
+static void fill(struct life *life)
+{
+    while (life->history->operations < MODEL_OPERATIONS_MAX) {
+        int status = accept(life, "a6");
+        if (status != 0) {
+            if (status < 0) {
+                fail_log(life, "a full disk is not told as such");
+            }
+            return;
+        }
+        complete_all(life);
+    }
+}
+
+/* Closed and opened again: the same bytes, all names, no writer. */
+static void close_and_reopen(struct life *life, const char *at)
+{
+    sim_disk_hold(life->disk, false);
+    (void)!wal_close(life->log);
+    life->log = NULL;
+    struct birth birth = {at, sim_disk_kill(life->disk, NULL, choose_none, NULL), life->branch_in_opening, 0, false};
+    live(life, life->history, life->history->operations, &birth);
+}
+
+/* False: this life is over. */
+static bool do_word(struct life *life, const char *word, const char *next)
+{
+    struct birth birth = {next, NULL, life->branch_in_opening, 0, false};
+    life->acknowledged = (unsigned)wal_durable_ticket(life->log);
+    switch (word[0]) {
+    case '|':
+        each_cut(life, life->disk, life->acknowledged, &birth);
+        return false;
+    case '!':
+        each_kill(life, life->disk, life->acknowledged, &birth);
+        return false;
+    case 'c':
+        close_and_reopen(life, next);
+        return false;
+    case 'd':
+        each_damage(life);
+        return false;
+    case 'v':
+        each_vanished(life);
+        return false;
+    case 'D':
+        each_damage_while_open(life);
+        return false;
+    case 'b':
+        each_bad_read(life);
+        return false;
+    case 'g':
+        each_forgery(life);
+        return false;
+    case 'f':
+        each_forced(life, next);
+        return false;
+    case '0':
+    case '1':
+        complete_one(life, word[0] == '1');
+        return true;
+    case '^':
+        sim_disk_hold(life->disk, false);
+        (void)!wal_maintain(life->log, WAL_MAINTAIN_MARK, NULL);
+        (void)!wal_dispatch(life->log, NULL);
+        sim_disk_hold(life->disk, true);
+        return true;
+    case 'p':
+        (void)!wal_maintain(life->log, WAL_MAINTAIN_PREPARE, NULL);
+        return true;
+    case 'e':
+        sim_disk_fail(life->disk, SIM_FAULT_ERROR, 1, EIO);
+        return true;
+    case 'r':
+        sim_disk_set_room(life->disk, digit(word[1]) * (uint64_t)SEGMENT_BLOCKS * BLOCK_BYTES);
+        return true;
+    case 'B':
+        life->larger = true;
+        return true;
+    case 'F':
+        fill(life);
+        return true;
+    case '+':
+        break;
+    default:
+        do_operation(life, word);
+    }
+    if (strchr(word, '+') != NULL) {
+        complete_all(life);
+    }
+    return true;
+}
+
+/* The next word, copied; where it ends. NULL: there is none. */
+static const char *take_word(const char *at, char word[32])
+{
+    while (*at == ' ') {
+        at++;
+    }
+    size_t length = strcspn(at, " ");
+    CHECK(length < 32);
+    memcpy(word, at, length);
+    word[length] = '\0';
+    return length == 0 ? NULL : at + length;
+}
+
+static void act(struct life *life, const char *at)
+{
+    char word[32];
+    enum branch branch = NO_BRANCH;
+    for (const char *next; !enough(life) && (next = take_word(at, word)) != NULL; at = next) {
+        if (strcmp(word, "/") == 0 || strcmp(word, "\\") == 0) {
+            branch = word[0] == '/' ? BRANCH_CUT : BRANCH_KILL;
+            continue;
+        }
+        const char *star = strchr(word, '*');
+        unsigned times = star != NULL ? (unsigned)strtoul(word, NULL, 10) : 1;
+        bool opens = strchr("|!cf", word[0]) != NULL;
+        life->resume = next;
+        life->branch_in_opening = opens ? branch : NO_BRANCH;
+        life->branch = opens && word[0] != 'c' ? NO_BRANCH : branch;
+        for (unsigned i = 0; i < times && !enough(life); i++) {
+            if (!do_word(life, star != NULL ? star + 1 : word, next)) {
+                return;
+            }
+        }
+        life->branch = branch = NO_BRANCH;
+    }
+}
+
+/* Opens the image (which it takes), judges it, and goes on with the script. */
+static void live(const struct life *parent, const struct history *allowed, unsigned acknowledged,
+                 const struct birth *birth)
+{
+    struct history *history = calloc(2, sizeof(*history));
+    CHECK(history != NULL);
+    history[0] = *allowed; /* The parent may be inside a call. */
+    struct life life = {.traces = parent->traces,
+                        .script = parent->script,
+                        .in_flight = parent->in_flight,
+                        .larger = parent->larger,
+                        .images_end = parent->images_end,
+                        .disk = birth->image,
+                        .history = &history[0],
+                        .acknowledged = acknowledged,
+                        .resume = birth->at,
+                        .branch = birth->branch_in_opening,
+                        .depth = parent->depth + 1,
+                        .forced = (birth->flags & WAL_ACCEPT_CORRUPT) != 0,
+                        .may_be_damaged = birth->may_be_damaged};
+    const struct sim_hooks hooks = {choose_turn, moment, &life};
+    sim_disk_set_hooks(birth->image, &hooks);
+    struct wal_options options = options_of(&life, birth->flags | WAL_CREATE);
+    struct wal_verdict verdict;
+    life.traces->images++;
+    int status = wal_open_io(sim_disk_io(birth->image), &options, &life.log, &verdict);
+    life.branch = NO_BRANCH;
+    if (status != 0) {
+        bool damaged = status == WAL_ECORRUPT || status == WAL_EUNCERTAIN;
+        bool nothing_to_keep = life.forced && verdict.row >= 2 && verdict.row <= 4;
+        if (!(damaged && life.may_be_damaged) && !nothing_to_keep) {
+            fail(&life, status == WAL_ECORRUPT || status == WAL_EUNCERTAIN ? "false alarm" : "open fails",
+                 verdict.text);
+        }
+    } else if (judge(&life, allowed, acknowledged, &history[1].states[0])) {
+        history[1].operations = 0;
+        life.history = &history[1];
+        life.forced = false;
+        life.may_be_damaged = false;
+        sim_disk_hold(life.disk, true);
+        act(&life, birth->at);
+    }
+    life.branch = NO_BRANCH;
+    sim_disk_hold(life.disk, false);
+    (void)!wal_close(life.log);
+    sim_disk_destroy(birth->image);
+    free(history);
+}
+
+/* --- all of them
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static double seconds_now(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void run_trace(struct traces *traces, unsigned in_flight, const char *script)
+{
+    struct history *history = calloc(1, sizeof(*history));
+    CHECK(history != NULL);
+    history->states[0] = (struct state){.start = 1, .next = 1};
+    struct life none = {.traces = traces,
+                        .script = script,
+                        .in_flight = in_flight,
+                        .images_end = traces->images + (traces->images_at_most != 0 ? traces->images_at_most : 20000)};
+    struct birth birth = {.at = script, .image = sim_disk_create(NULL)};
+    none.depth = UINT32_MAX;
+    live(&none, history, 0, &birth);
+    traces->traces++;
+    free(history);
+}
+
+bool crash_traces(struct traces *traces)
+{
+    double end = traces->seconds > 0 ? seconds_now() + traces->seconds : 0;
+    const char *only = traces->only;
+    if (only != NULL && isdigit((unsigned char)only[0])) {
+        run_trace(traces, digit(only[0]), only + 1);
+        return !traces->failed;
+    }
+    for (size_t i = 0; i < sizeof(all_traces) / sizeof(all_traces[0]) && !traces->failed; i++) {
+        const struct trace *trace = &all_traces[i];
+        if ((only == NULL || strcmp(only, trace->name) == 0) && (end == 0 || seconds_now() < end)) {
+            run_trace(traces, trace->in_flight, trace->script);
+        }
+    }
+    return !traces->failed;
+}
