@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """An independent reader of the log, written from wal/FORMAT.md alone; standard library only.
 
-    read_log.py DIR [--summary] [--json]
+    read_log.py DIR [--summary] [--json] [--payload]
 
 Recovers the log as FORMAT.md sections 5 to 7 say, reading only, and prints the verdict, the row, the metadata in force and every live record
-(index, type, tag, length, XXH3 of the payload with seed 0). XXH3 is written out here from its public specification, so that nothing is
+(index, type, tag, length, XXH3 of the payload with seed 0; with --payload the payload itself, in hex). XXH3 is written out here from its public specification, so that nothing is
 shared with the library: neither code nor hash.
 
-Exit code: 0 clean or torn, 1 corrupt or uncertain, 2 usage, 3 not a log, or unreadable.
+Exit code: 0 clean or torn, 1 corrupt or uncertain, or a live record in a sealed segment does not read (the table judges T, and of the
+segments before it only where they join), 2 usage, 3 not a log, or unreadable.
 """
 import json
 import os
@@ -186,6 +187,7 @@ class Segment:
         with open(path, "rb") as file:
             self.data = file.read()
         self.number = name_number
+        self.size = len(self.data)
         self.identity = None
         sector = self.data[:SECTOR]
         if sector[:8] == b"WALSEGM1" and xxh3(sector[:504], H) == u64(sector, 504):
@@ -194,10 +196,15 @@ class Segment:
                 raise NotALog(f"segment {name_number} has a newer format")
             self.identity = {"shift": sector[20], "prefill": sector[21], "uuid": sector[24:40], "segment": u64(sector, 40),
                              "bytes": u64(sector, 48), "batch_max": u32(sector, 56), "in_flight": u32(sector, 60)}
+            self.size = self.identity["bytes"]
+
+    def ends_early(self):
+        """The file is shorter than its identity says: what is missing is a read error."""
+        return len(self.data) < self.size
 
     def head(self, offset, block):
         """The self-valid header at an offset, or None."""
-        if offset + SECTOR > len(self.data) or u32(self.data, offset + 8) != 0x48434257:
+        if offset + SECTOR > min(len(self.data), self.size) or u32(self.data, offset + 8) != 0x48434257:
             return None
         head = Head(self.data[offset:offset + SECTOR])
         return head if head.ok and head.segment == self.number and head.place == offset // block else None
@@ -207,8 +214,8 @@ class Segment:
         return head if head and head.kind == ANCHOR else None
 
     def seal(self, block):
-        at = len(self.data) - block
-        sector = self.data[at:at + SECTOR]
+        at = self.size - block
+        sector = self.data[at:at + SECTOR] if at >= 0 else b""
         if sector[:8] != b"WALSEAL1" or xxh3(sector[:504], H) != u64(sector, 504) or u64(sector, 24) != self.number or u64(sector, 104) != at:
             return None
         return {"last": u64(sector, 40), "end": u64(sector, 64)}
@@ -216,11 +223,11 @@ class Segment:
 
 def record_at(data, at, end, salt, segment, index):
     """(type, tag, payload, next offset) of a record that verifies, else None."""
-    if end - at < 24:
+    if min(end, len(data)) - at < 24:
         return None
     checksum, length, kind, flags, tag = struct.unpack_from("<QIHHQ", data, at)
     following = at + (24 + length + 7) // 8 * 8
-    if following > end or kind == 0 or flags:
+    if following > min(end, len(data)) or kind == 0 or flags:
         return None
     seed = rotl((salt + segment * 0x9E3779B97F4A7C15) & M64, 29) ^ (at * 0xC2B2AE3D27D4EB4F & M64)
     seed = (rotl(seed, 31) + index * 0x165667B19E3779F9) & M64
@@ -232,10 +239,11 @@ def record_at(data, at, end, salt, segment, index):
 # --- the walk ----------------------------------------------------------------------------------------------------------------------
 
 class Walk:
-    """One segment, from its opening anchor to the place where a batch does not fit."""
+    """One segment, from its opening anchor to the place where a batch does not fit, or to the end that the anchor behind it names."""
 
-    def __init__(self, segment, block):
+    def __init__(self, segment, block, named_end=None):
         self.segment, self.block = segment, block
+        self.end = segment.size - block if named_end is None else min(named_end, segment.size - block)
         anchor = segment.anchor(block)
         self.offset, self.number, self.chain, self.salt = block, anchor.number, anchor.chain, anchor.salt
         self.next, self.start, self.doubt, self.meta = anchor.first, anchor.start, 0, None
@@ -255,7 +263,7 @@ class Walk:
             return "chain"
         if (head.kind == TRUNCATE and not self.start[0] <= head.first <= self.next) or (head.kind != TRUNCATE and head.first != self.next):
             return "first index"
-        if self.padded(head) > len(self.segment.data) - self.block - self.offset:
+        if self.padded(head) > self.end - self.offset:
             return "size"
         return "kind" if self.offset == self.block and not anchor else ""
 
@@ -264,7 +272,7 @@ class Walk:
 
     def step(self):
         self.stop_head = None
-        if self.offset >= len(self.segment.data) - self.block:
+        if self.offset >= self.end:
             self.stop = "full"
             return False
         head = self.stop_head = self.segment.head(self.offset, self.block)
@@ -319,18 +327,35 @@ class Log:
         for name in os.listdir(directory):
             if re.fullmatch(r"\d{20}\.wal", name) and int(name[:20]):
                 self.segments[int(name[:20])] = Segment(os.path.join(directory, name), int(name[:20]))
-        identities = [s.identity for s in self.segments.values() if s.identity]
-        if not identities:
-            raise NotALog("no readable identity in any segment")
-        self.block, self.uuid = 1 << identities[0]["shift"], identities[0]["uuid"]
-        if any(i["uuid"] != self.uuid for i in identities):
+        self.block, self.uuid = self.shape()
+        if any(s.identity and s.identity["uuid"] != self.uuid for s in self.segments.values()):
             raise NotALog("segments of different logs")
         self.place, self.records, self.first, self.last, self.meta, self.doubt = "", {}, 1, 0, None, 0
         self.row, self.closed = self.judge()
         self.verdict = {9: "uncertain", 10: "clean", 11: "torn"}.get(self.row, "corrupt")
+        self.missing = self.last + 1 - self.first - len(self.records) if self.row in (10, 11) else 0
+
+    def shape(self):
+        """Block size and uuid: of the newest identity that reads, or else of an anchor, which knows its own place."""
+        newest_first = [self.segments[number] for number in sorted(self.segments, reverse=True)]
+        for segment in newest_first:
+            if segment.identity:
+                return 1 << segment.identity["shift"], segment.identity["uuid"]
+        for shift in range(9, 17):
+            for segment in newest_first:
+                anchor = segment.anchor(1 << shift)
+                if anchor:
+                    return 1 << shift, anchor.uuid
+        raise NotALog("no readable identity or beginning in any segment")
+
+    def opening_anchor(self, segment):
+        anchor = segment.anchor(self.block)
+        if anchor and anchor.uuid != self.uuid:
+            raise NotALog(f"segment {segment.number} belongs to another log")
+        return anchor
 
     def judge(self):
-        begun = [n for n in sorted(self.segments) if self.segments[n].anchor(self.block)]
+        begun = [n for n in sorted(self.segments) if self.opening_anchor(self.segments[n])]
         if not begun:
             return 2, False
         self.tail = self.segments[begun[-1]]
@@ -351,7 +376,7 @@ class Log:
         head = walk.stop_head
         if head and walk.stop != "record" and (head.salt == walk.salt or head.kind == ANCHOR):
             return 8, False
-        if self.proof_of_damage():
+        if self.tail.ends_early() or self.proof_of_damage():
             return 9, False
         run_behind = any(h.salt == walk.salt for h in self.heads(self.tail, walk.offset))
         if walk.content <= walk.mark and not run_behind:
@@ -359,7 +384,7 @@ class Log:
         return 11, False
 
     def heads(self, segment, offset):
-        while offset < len(segment.data) - self.block:
+        while offset < segment.size - self.block:
             head = segment.head(offset, self.block)
             if head:
                 yield head
@@ -403,12 +428,12 @@ class Log:
     def down_the_chain(self):
         """Steps from T to the start segment; 0, or the row of what is wrong. Collects the live records on the way."""
         start_index, start_segment = self.walk.start
-        walk, limit = self.walk, 1 << 63
+        walk, limit, low = self.walk, 1 << 64, self.walk.low
         while True:
             for index, record in walk.records.items():
                 if start_index <= index < limit:
                     self.records[index] = record
-            limit = min(limit, walk.low)
+            limit = min(limit, low)
             if walk.segment.number <= start_segment:
                 return 0 if walk.segment.number == start_segment else 3
             anchor = walk.segment.anchor(self.block)
@@ -417,20 +442,22 @@ class Log:
                 return 3
             if lower.identity and lower.identity["segment"] != lower.number:
                 return 3
-            if lower.anchor(self.block) is None:
+            if self.opening_anchor(lower) is None:
                 return 3
             last = lower.head(anchor.pred_last, self.block)
             if last is None or last.checksum != anchor.chain or (last.number + 1 != anchor.number and not anchor.flags & FORCED):
                 return 4
             if anchor.pred_last + (last.used + self.block - 1) // self.block * self.block != anchor.pred_end:
                 return 4
-            walk = Walk(lower, self.block)
+            walk, limit, low = Walk(lower, self.block, anchor.pred_end), min(limit, anchor.first), anchor.low
+            if walk.offset != anchor.pred_end:
+                walk.records = {}  # What does not read may have been a truncation: nothing in front of it is known to be live.
 
 
 def main(arguments):
     flags = [a for a in arguments if a.startswith("--")]
     paths = [a for a in arguments if not a.startswith("--")]
-    if len(paths) != 1 or set(flags) - {"--summary", "--json"}:
+    if len(paths) != 1 or set(flags) - {"--summary", "--json", "--payload"}:
         print(__doc__, file=sys.stderr)
         return 2
     try:
@@ -438,10 +465,13 @@ def main(arguments):
     except (NotALog, OSError) as error:
         print(f"read_log: {error}", file=sys.stderr)
         return 3
-    records = [(i, *log.records[i][:2], len(log.records[i][2]), f"{xxh3(log.records[i][2]):016x}") for i in sorted(log.records)]
+    whole = "--payload" in flags
+    records = []
+    for index, (kind, tag, payload) in sorted(log.records.items()):
+        records.append((index, kind, tag, len(payload), payload.hex() or "-" if whole else f"{xxh3(payload):016x}"))
     if "--json" in flags:
         json.dump({"verdict": log.verdict, "row": log.row, "closed": log.closed, "first": log.first, "last": log.last, "doubt": log.doubt,
-                   "metadata": log.meta.hex() if log.meta is not None else None, "place": log.place, "records": records}, sys.stdout)
+                   "metadata": log.meta.hex() if log.meta is not None else None, "place": log.place, "unreadable": log.missing, "records": [] if "--summary" in flags else records}, sys.stdout)
         print()
     else:
         print(f"{log.verdict}{' closed' if log.closed else ''} row Y{log.row} records {log.first}..{log.last} doubt {log.doubt} "
@@ -449,7 +479,9 @@ def main(arguments):
         if "--summary" not in flags:
             for record in records:
                 print(*record)
-    return 0 if log.verdict in ("clean", "torn") else 1
+        if log.missing:
+            print(f"unreadable: {log.missing} live records in sealed segments")
+    return 0 if log.verdict in ("clean", "torn") and not log.missing else 1
 
 
 if __name__ == "__main__":

@@ -423,18 +423,25 @@ static void test_no_flipped_bit_passes_in_a_head(void **state)
 static void test_no_flipped_bit_passes_in_a_record(void **state)
 {
     (void)state;
-    uint8_t bytes[40];
-    encode_sample_record(bytes);
-    for (size_t bit = 0; bit < sizeof(bytes) * 8; bit++) {
-        flip(bytes, bit);
-        enum format_verdict verdict = decode_sample_record(bytes, sizeof(bytes));
-        if (bit / 8 >= RECORD_HEADER_BYTES + 10) {
-            assert_int_equal(verdict, FORMAT_OK); /* Padding to 8 bytes. */
-        } else if (verdict != FORMAT_BAD_CHECKSUM) {
-            assert_int_equal(verdict, FORMAT_TRUNCATED);
-            assert_true(bit / 8 >= 8 && bit / 8 < 12);
+    static const uint32_t lengths[] = {0, 1, 3, 4, 8, 9, 10, 16, 17, 128, 129, 240, 241, 600};
+    uint8_t payload[600];
+    uint8_t bytes[RECORD_HEADER_BYTES + sizeof(payload)];
+    memset(payload, 0x5a, sizeof(payload));
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        struct format_record record = sample_record(payload, lengths[i]);
+        uint64_t size = format_record_bytes(lengths[i]);
+        format_record_encode(bytes, format_seed_base(SALT, SEGMENT), RECORD_OFFSET, RECORD_INDEX, &record);
+        for (size_t bit = 0; bit < size * 8; bit++) {
+            flip(bytes, bit);
+            enum format_verdict verdict = decode_sample_record(bytes, size);
+            if (bit / 8 >= RECORD_HEADER_BYTES + lengths[i]) {
+                assert_int_equal(verdict, FORMAT_OK); /* Padding to 8 bytes. */
+            } else if (verdict != FORMAT_BAD_CHECKSUM) {
+                assert_int_equal(verdict, FORMAT_TRUNCATED);
+                assert_true(bit / 8 >= 8 && bit / 8 < 12);
+            }
+            flip(bytes, bit);
         }
-        flip(bytes, bit);
     }
 }
 

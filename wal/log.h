@@ -85,7 +85,8 @@ struct wal {
     uint64_t appended_ticket;
     uint64_t submitted_ticket;
     _Atomic uint64_t durable_ticket; /* Written under the lock, read without. */
-    uint64_t start_index;            /* First index of the log. */
+    uint64_t start_index;            /* First index of the log, */
+    uint64_t start_segment;          /* and a segment from which on all of it is: never goes back. */
     uint64_t next_index;             /* Last index + 1. */
     uint64_t staged_tag;
     uint32_t metadata_room_bytes;  /* The most metadata ever seen on this handle: set aside in each batch. */

@@ -371,6 +371,7 @@ static void publish(struct wal *log)
 {
     const struct sealed *sealed = &log->sealed;
     log->start_index = sealed->start.index;
+    log->start_segment = sealed->start.segment;
     log->next_index = log->durable_end_index = sealed->next_index;
     log->staged_tag = sealed->last_tag;
     log->durable_number = sealed->next_number - 1;

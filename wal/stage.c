@@ -350,11 +350,12 @@ int stage_append(struct wal *log, const struct wal_append *append, struct wal_re
 
 /* --- the others ---------------------------------------------------------------------------------- */
 
-/* The newest segment, as far as sealed, whose live part can hold first_index: a start segment is never too low. */
+/* The newest segment, as far as sealed, that can hold first_index. The record may lie in a later one that is not sealed
+ * yet; but never before the start segment of an earlier START: what lies before that may be recycled already. */
 static uint64_t start_segment_of(struct wal *log, uint64_t first_index)
 {
     const struct segment *holding = table_holding(&log->table, first_index);
-    return holding != NULL ? holding->number : log->sealed.start.segment;
+    return holding != NULL && holding->number > log->start_segment ? holding->number : log->start_segment;
 }
 
 int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_receipt *receipt)
@@ -391,6 +392,7 @@ int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_re
         log->next_index = first_index;
     }
     log->start_index = first_index;
+    log->start_segment = batch->head.body.start.segment;
     log->counters.starts++;
     log->generation++;
     take_ticket(log, receipt, first_index, first_index);
