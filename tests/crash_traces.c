@@ -149,7 +149,7 @@ struct birth {
 static void live(const struct life *parent, const struct history *allowed, unsigned acknowledged,
                  const struct birth *birth);
 
-/* --- failures ---------------------------------------------------------------------------------------------------- */
+/* --- failures ------------------------------------------------------------------------------------ */
 
 static void fail(const struct life *life, const char *what, const char *detail)
 {
@@ -186,7 +186,7 @@ static bool enough(const struct life *life)
     return life->traces->failed || life->traces->images >= life->images_end;
 }
 
-/* --- choices ------------------------------------------------------------------------------------------------------ */
+/* --- choices ------------------------------------------------------------------------------------- */
 
 struct count {
     uint64_t combination;
@@ -222,8 +222,7 @@ static unsigned choose_turn(void *context, unsigned options)
     return turn++ / 3 % options;
 }
 
-/* --- opening and judging --------------------------------------------------------------------------------------------
- */
+/* --- opening and judging ------------------------------------------------------------------------- */
 
 static struct wal_options options_of(const struct life *life, uint32_t flags)
 {
@@ -265,8 +264,7 @@ static bool judge(struct life *life, const struct history *allowed, unsigned ack
     return !life->traces->failed;
 }
 
-/* --- branching -------------------------------------------------------------------------------------------------------
- */
+/* --- branching ----------------------------------------------------------------------------------- */
 
 /* Every image after a cut here, or while there are too many the extreme ones and a sample. */
 static void each_cut(const struct life *life, struct sim_disk *disk, unsigned acknowledged, const struct birth *birth)
@@ -320,8 +318,7 @@ static void moment(void *context, struct sim_disk *disk, const char *what)
     life->branch = branch;
 }
 
-/* --- damage
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- damage -------------------------------------------------------------------------------------- */
 
 struct proof {
     uint64_t highest_mark;
@@ -547,8 +544,7 @@ static void each_damage_while_open(struct life *life)
     }
 }
 
-/* --- forging
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- forging ------------------------------------------------------------------------------------- */
 
 /* Changes one thing in a head and makes its checksum right again. */
 static bool forge(struct format_head *head, unsigned way)
@@ -647,8 +643,7 @@ static void each_forced(struct life *life, const char *at)
     sim_disk_destroy(whole);
 }
 
-/* --- words
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- words --------------------------------------------------------------------------------------- */
 
 static void complete_all(struct life *life)
 {
@@ -922,8 +917,7 @@ static void live(const struct life *parent, const struct history *allowed, unsig
     free(history);
 }
 
-/* --- all of them
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- all of them --------------------------------------------------------------------------------- */
 
 static double seconds_now(void)
 {

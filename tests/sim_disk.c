@@ -108,8 +108,7 @@ static struct sim_disk *disk_of(struct wal_io *io)
     return (struct sim_disk *)io;
 }
 
-/* --- faults and moments
- * ----------------------------------------------------------------------------------------------------- */
+/* --- faults and moments -------------------------------------------------------------------------- */
 
 static void moment(struct sim_disk *disk, const char *what)
 {
@@ -144,9 +143,7 @@ static void maybe_land(struct sim_disk *disk)
     }
 }
 
-/* --- sectors
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- sectors ------------------------------------------------------------------------------------- */
 
 static void ensure_bytes(struct file *file, uint64_t bytes)
 {
@@ -287,9 +284,7 @@ static void grow_durable(struct sim_disk *disk, unsigned number, uint64_t bytes)
     }
 }
 
-/* --- data plane
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- data plane ---------------------------------------------------------------------------------- */
 
 static unsigned file_of(const struct sim_disk *disk, int handle)
 {
@@ -470,9 +465,7 @@ static int no_event_fd(struct wal_io *io)
     return -1;
 }
 
-/* --- names
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* --- names --------------------------------------------------------------------------------------- */
 
 static struct name *find_name(struct names *names, const char *text)
 {
@@ -744,9 +737,7 @@ static const struct wal_io_ops sim_ops = {
     .destroy = destroy_io,
 };
 
-/* --- a disk's life
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- a disk's life ------------------------------------------------------------------------------- */
 
 struct sim_disk *sim_disk_create(const struct sim_hooks *hooks)
 {
@@ -952,9 +943,7 @@ struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hoo
     return after;
 }
 
-/* --- damage
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* --- damage -------------------------------------------------------------------------------------- */
 
 unsigned sim_disk_file_count(const struct sim_disk *disk)
 {

@@ -561,7 +561,7 @@ static void test_newer_major_and_unknown_features(void **state)
     assert_int_equal(format_identity_decode(sector, &found), FORMAT_BAD_CHECKSUM);
 }
 
-/* --- impossible fields under a right checksum ------------------------------------------------------ */
+/* --- impossible fields under a right checksum ---------------------------------------------------- */
 
 struct forged {
     unsigned offset;
@@ -689,7 +689,7 @@ static void test_head_lengths(void **state)
     assert_int_equal(format_head_bytes(BATCH_DATA, 1), 112);
 }
 
-/* --- records that belong elsewhere ----------------------------------------------------------------- */
+/* --- records that belong elsewhere --------------------------------------------------------------- */
 
 static void test_a_record_is_valid_in_one_place_only(void **state)
 {
@@ -777,7 +777,7 @@ static void test_impossible_records(void **state)
     }
 }
 
-/* --- belonging, names, words ------------------------------------------------------------------------ */
+/* --- belonging, names, words --------------------------------------------------------------------- */
 
 static void test_self_valid_is_segment_and_place(void **state)
 {
@@ -851,7 +851,7 @@ static void test_each_verdict_has_its_word(void **state)
     assert_non_null(format_verdict_text((enum format_verdict)99));
 }
 
-/* --- no decoder looks further than it may ------------------------------------------------------------ */
+/* --- no decoder looks further than it may -------------------------------------------------------- */
 
 static void test_nothing_behind_the_end_is_read(void **state)
 {
@@ -892,7 +892,7 @@ static void test_nothing_behind_the_end_is_read(void **state)
     assert_int_equal(munmap(pages, 2 * page), 0);
 }
 
-/* --- the writer asserts what the reader checks --------------------------------------------------------- */
+/* --- the writer asserts what the reader checks --------------------------------------------------- */
 
 /* Does encoding this head stop the program? */
 static bool encoding_stops(const struct format_head *head)

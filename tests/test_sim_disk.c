@@ -21,7 +21,7 @@
 
 enum { SECTORS = 4, IMAGES_MAX = 4096 };
 
-/* --- helpers ----------------------------------------------------------------------------------------------------- */
+/* --- helpers ------------------------------------------------------------------------------------- */
 
 struct count {
     uint64_t combination;
@@ -159,7 +159,7 @@ static void ignore_done(struct wal_io_op *op)
     (void)op;
 }
 
-/* --- sectors ----------------------------------------------------------------------------------------------------- */
+/* --- sectors ------------------------------------------------------------------------------------- */
 
 static void each_sector_of_a_volatile_write_decides_for_itself(void **state)
 {
@@ -276,7 +276,7 @@ static void without_a_hold_the_chooser_orders_completions(void **state)
     }
 }
 
-/* --- names and sizes --------------------------------------------------------------------------------------------- */
+/* --- names and sizes ----------------------------------------------------------------------------- */
 
 static void a_name_is_volatile_until_the_directory_is_synced(void **state)
 {
@@ -360,7 +360,7 @@ static void room_is_bounded(void **state)
     sim_disk_destroy(disk);
 }
 
-/* --- kills ------------------------------------------------------------------------------------------------------- */
+/* --- kills --------------------------------------------------------------------------------------- */
 
 static void a_kill_keeps_the_cache_and_it_stays_volatile(void **state)
 {
@@ -432,7 +432,7 @@ static void without_the_lock_a_dead_owner_overwrites(void **state)
     sim_disk_destroy(disk);
 }
 
-/* --- faults ------------------------------------------------------------------------------------------------------ */
+/* --- faults -------------------------------------------------------------------------------------- */
 
 static void an_error_comes_when_it_was_asked_for(void **state)
 {
