@@ -374,7 +374,7 @@ class Log:
         if self.highest_mark(sealed) >= walk.number:
             return 6, False
         head = walk.stop_head
-        if head and walk.stop != "record" and (head.salt == walk.salt or head.kind == ANCHOR):
+        if head and walk.stop != "record" and (head.salt == walk.salt or (head.kind == ANCHOR and head.number >= walk.number)):
             return 8, False
         if self.tail.ends_early() or self.proof_of_damage():
             return 9, False

@@ -46,6 +46,17 @@ void map_truncate(struct map *map, uint64_t first_index)
     }
 }
 
+void map_drop_before(struct map *map, uint64_t offset)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < map->count; i++) {
+        if (map->entries[i].offset >= offset) {
+            map->entries[kept++] = map->entries[i];
+        }
+    }
+    map->count = kept;
+}
+
 /* The number of entries with first_index <= index. */
 static uint32_t entries_up_to(const struct map *map, uint64_t index)
 {

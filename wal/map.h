@@ -32,6 +32,9 @@ void map_add(struct map *map, const struct map_entry *entry);
 /* Forgets all records from first_index on. */
 void map_truncate(struct map *map, uint64_t first_index);
 
+/* Forgets all records that lie before this offset. */
+void map_drop_before(struct map *map, uint64_t offset);
+
 /* The run that holds index, or NULL. */
 const struct map_entry *map_find(const struct map *map, uint64_t index);
 

@@ -478,12 +478,26 @@ static void describe_cut(const struct recovery *recovery, const struct wal_verdi
     }
 }
 
+/* The first index that the lost batch can concern, as far as it can be told: a truncation, or what was written behind
+ * one, goes back. */
+static uint64_t first_doubtful(const struct recovery *recovery)
+{
+    const struct scan_stop *stop = &recovery->stop;
+    uint64_t index = recovery->walk.next_index;
+    if (stop->head_valid && stop->head.kind == BATCH_TRUNCATE && stop->head.first_index < index) {
+        index = stop->head.first_index;
+    }
+    uint64_t lowest = recovery->evidence.lowest_index;
+    return lowest != 0 && lowest < index ? lowest : index;
+}
+
 /* An accepted loss: a doubt from the cut on, and the caller's metadata with it. */
-static void accept_loss(struct wal *log, struct wal_verdict *verdict)
+static void accept_loss(struct wal *log, const struct recovery *recovery, struct wal_verdict *verdict)
 {
     struct sealed *sealed = &log->sealed;
-    if (sealed->doubt_index == 0 || sealed->next_index < sealed->doubt_index) {
-        sealed->doubt_index = sealed->next_index;
+    uint64_t doubtful = first_doubtful(recovery);
+    if (sealed->doubt_index == 0 || doubtful < sealed->doubt_index) {
+        sealed->doubt_index = doubtful;
     }
     if (log->options.accept_metadata != NULL) {
         sealed->metadata_bytes = (uint16_t)log->options.accept_metadata_bytes;
@@ -513,7 +527,7 @@ static int go_on_writing(struct wal *log, struct recovery *recovery, struct wal_
         return status;
     }
     if (cut.forced) {
-        accept_loss(log, verdict);
+        accept_loss(log, recovery, verdict);
     }
     status = segment_open_file(log->io, log->tail, true, &log->report);
     if (status == 0) {

@@ -81,7 +81,10 @@ static int fill_map(struct wal *log, struct segment *segment, struct map *map, b
         }
         bool more_damage = false;
         walk_resume(&walk, &head);
-        status = scan_all(&window, &walk, segment->end_offset, map, &more_damage);
+        const struct scan_expected expected = {.end_offset = segment->end_offset,
+                                               .end_index = segment->end_index,
+                                               .record_count = *damaged ? UINT64_MAX : segment->record_count};
+        status = scan_all(&window, &walk, &expected, map, &more_damage);
         *damaged = *damaged || more_damage;
     }
     int bad_errno = window.bad_errno;
@@ -429,7 +432,12 @@ static int verify_segment(struct verification *verification, struct segment *seg
         bool damaged;
         walk.start.index = head.kind == BATCH_ANCHOR ? head.body.anchor.start.index : 0;
         walk_resume(&walk, &head);
-        status = scan_all(&verification->window, &walk, end_offset, &verification->map, &damaged);
+        const struct scan_expected expected = {.end_offset = end_offset,
+                                               .end_index = segment->end_index,
+                                               .record_count =
+                                                   offset != first_offset ? UINT64_MAX : segment->record_count,
+                                               .keep_doubtful = log->read_only && segment->state == SEGMENT_OPEN};
+        status = scan_all(&verification->window, &walk, &expected, &verification->map, &damaged);
     }
     verification->report->bytes += end_offset;
     count_gaps(verification, segment, from, to);

@@ -623,7 +623,10 @@ static bool wrongly_written(const struct recovery *recovery)
     if (!stop->head_valid || stop->reason == WALK_BAD_RECORD || stop->reason == WALK_FULL) {
         return false;
     }
-    return stop->head.salt == recovery->walk.salt || stop->head.kind == BATCH_ANCHOR;
+    /* An anchor with a lower number is one that an accepted cut left behind: the forced anchor's number jumped over it.
+     */
+    bool anchor = stop->head.kind == BATCH_ANCHOR && stop->head.number >= recovery->walk.number;
+    return stop->head.salt == recovery->walk.salt || anchor;
 }
 
 static int observe(struct recovery *recovery)

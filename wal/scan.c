@@ -165,6 +165,9 @@ static void note_head(struct scan_evidence *evidence, const struct format_head *
         return;
     }
     evidence->current_run = true;
+    if (evidence->lowest_index == 0 || head->first_index < evidence->lowest_index) {
+        evidence->lowest_index = head->first_index;
+    }
     evidence->later_run_header = evidence->later_run_header || !first_place;
     evidence->cut_batches++;
     evidence->cut_records += head->record_count;
@@ -294,29 +297,71 @@ int scan_resync(struct window *window, uint64_t segment, uint32_t block_bytes, u
     return 0;
 }
 
-int scan_all(struct window *window, struct walk *walk, uint64_t end_offset, struct map *map, bool *damaged)
+/* The holes met in a segment: batches that do not read. */
+struct holes {
+    uint64_t end_offset;      /* Of the last one. */
+    uint64_t missing_records; /* If they held nothing but appends. */
+    bool unknown;
+};
+
+static void note_hole(struct holes *holes, uint64_t before_index, uint64_t after_index, uint64_t end_offset)
 {
-    *damaged = false;
-    for (;;) {
-        struct scan_stop stop = {.reason = WALK_FITS};
-        while (walk->offset < end_offset && stop.reason == WALK_FITS) {
-            int status = step(window, walk, map, &stop);
-            if (status != 0) {
-                return status;
-            }
+    holes->end_offset = end_offset;
+    if (after_index < before_index) {
+        holes->unknown = true;
+    } else {
+        holes->missing_records += after_index - before_index;
+    }
+}
+
+/* Had a truncation been lost in a hole, more records would have been written than are read and missing. */
+static int drop_doubtful(struct window *window, const struct walk *walk, const struct scan_expected *expected,
+                         const struct holes *holes, struct map *map)
+{
+    uint64_t record_count = expected->record_count;
+    if (record_count == 0) {
+        struct scan_evidence evidence = {0};
+        int status = scan_seal(window, walk->segment, walk->segment_bytes - walk->block_bytes, &evidence);
+        if (status != 0) {
+            return status;
         }
-        if (walk->offset >= end_offset) {
-            return 0;
+        record_count = evidence.sealed ? evidence.seal.record_count : UINT64_MAX;
+    }
+    if (holes->unknown || record_count != walk->record_count + holes->missing_records) {
+        map_drop_before(map, holes->end_offset);
+    }
+    return 0;
+}
+
+int scan_all(struct window *window, struct walk *walk, const struct scan_expected *expected, struct map *map,
+             bool *damaged)
+{
+    struct holes holes = {0};
+    struct scan_stop stop = {.reason = WALK_FITS};
+    *damaged = false;
+    while (walk->offset < expected->end_offset) {
+        int status = step(window, walk, map, &stop);
+        if (status != 0) {
+            return status;
+        }
+        if (stop.reason == WALK_FITS) {
+            continue;
         }
         *damaged = true;
         struct format_head head;
         uint64_t offset;
-        int status = scan_resync(window, walk->segment, walk->block_bytes, walk->offset + walk->block_bytes, end_offset,
-                                 &head, &offset);
-        if (status != 0 || offset == 0) {
+        status = scan_resync(window, walk->segment, walk->block_bytes, walk->offset + walk->block_bytes,
+                             expected->end_offset, &head, &offset);
+        if (status != 0) {
             return status;
         }
+        if (offset == 0) {
+            note_hole(&holes, walk->next_index, expected->end_index, expected->end_offset);
+            break;
+        }
+        note_hole(&holes, walk->next_index, head.kind == BATCH_TRUNCATE ? 0 : head.first_index, offset);
         walk_resume(walk, &head);
-        map_truncate(map, head.first_index); /* A truncation may have been in what does not read. */
+        map_truncate(map, head.first_index);
     }
+    return *damaged && !expected->keep_doubtful ? drop_doubtful(window, walk, expected, &holes, map) : 0;
 }

@@ -27,6 +27,7 @@ struct scan_evidence {
     uint64_t highest_mark; /* E, and */
     uint64_t mark_segment; /* where it stands. */
     uint64_t mark_offset;
+    uint64_t lowest_index;   /* First index of any batch of the current run there; 0: none. */
     uint64_t highest_number; /* Of any batch or mark seen. */
     uint64_t cut_bytes;      /* In recognisable batches of the current run. */
     uint64_t cut_records;
@@ -44,9 +45,19 @@ struct scan_evidence {
  * is not NULL. 0 with *stop, or WAL_ENOMEM. */
 int scan_run(struct window *window, struct walk *walk, struct map *map, struct scan_stop *stop);
 
-/* Enters all batches of [walk->offset, end_offset) that read into map, and steps over damage; *damaged says whether
- * there was any. walk: begun, or resumed. */
-int scan_all(struct window *window, struct walk *walk, uint64_t end_offset, struct map *map, bool *damaged);
+/* What is known of a segment that was written to its end. */
+struct scan_expected {
+    uint64_t end_offset; /* Of its batches. */
+    uint64_t end_index;
+    uint64_t record_count; /* Written into it; 0: unknown, the seal may tell. */
+    bool keep_doubtful;    /* The verdict of the open has told of the damage already. */
+};
+
+/* Enters all batches from walk->offset on that read into map, and steps over damage; *damaged says whether there was
+ * any. walk: begun, or resumed. Records in front of damage are entered only when the counts prove that no truncation
+ * was lost with it. */
+int scan_all(struct window *window, struct walk *walk, const struct scan_expected *expected, struct map *map,
+             bool *damaged);
 
 /* Looks at every block in [offset, end_offset) of the segment under the window, and adds to *evidence. */
 int scan_evidence(struct window *window, uint64_t segment, uint64_t salt, uint32_t block_bytes, uint64_t offset,

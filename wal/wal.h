@@ -249,7 +249,8 @@ struct wal_verdict {
     bool flushed;           /* Files and directory were flushed before they were believed (false when read only). */
     bool accepted;          /* UNCERTAIN or CORRUPT, and the caller's flag accepted it: the cut has been made. */
     bool old_content_known; /* The bytes behind the end were known to be zero, so that damage there could be proved. */
-    bool index_unknown;     /* The damaged batch's indexes could not be told. */
+    bool index_unknown; /* The damaged batch's indexes could not be told. (One whose head does not read may have been a
+                           truncation, and concern lower indexes.) */
     uint8_t uuid[16];
     uint64_t first_index; /* Of the log; first_index > last_index: it is empty. */
     uint64_t last_index;  /* Last one readable without a hole before it. */
