@@ -29,6 +29,8 @@
  *   g        the last head is forged, in turn: self-valid, but wrong
  *   f        each sector is damaged, and where that is reported, the loss accepted: goes on with what is left
  *
+ * Behind the scripts that are written down come all those of one word, of more when asked for: what nobody thought of.
+ *
  * After every opening the log must be in a state that the model allows, and the verdict clean or torn. Behind d and v
  * it may be corrupt or uncertain instead; data that was acknowledged may be gone silently only where no mark or seal on
  * the disk proves it.
@@ -756,10 +758,10 @@ static void fill(struct life *life)
 static void close_and_reopen(struct life *life, const char *at)
 {
     sim_disk_hold(life->disk, false);
-    (void)!wal_close(life->log);
+    unsigned acknowledged = wal_close(life->log) == 0 ? life->history->operations : life->acknowledged;
     life->log = NULL;
     struct birth birth = {at, sim_disk_kill(life->disk, NULL, choose_none, NULL), life->branch_in_opening, 0, false};
-    live(life, life->history, life->history->operations, &birth);
+    live(life, life->history, acknowledged, &birth);
 }
 
 /* False: this life is over. */
@@ -942,6 +944,31 @@ static void run_trace(struct traces *traces, unsigned in_flight, const char *scr
     free(history);
 }
 
+/* Every script of so many words behind a few beginnings, with one to three batches in flight, cut and opened and cut.
+ */
+static void run_every_script(struct traces *traces, const char *beginning, unsigned words, double end)
+{
+    static const char *const alphabet[] = {"a5", "a88", "t1:5", "t2:99", "t0:6", "s1",    "s0",   "z2", "m3", "^",
+                                           "p",  "0",   "1",    "+",     "/ ^",  "/ a6+", "\\ p", "e",  "!",  "c"};
+    const uint64_t letters = sizeof(alphabet) / sizeof(alphabet[0]);
+    uint64_t scripts = 3;
+    for (unsigned i = 0; i < words; i++) {
+        scripts *= letters;
+    }
+    for (uint64_t i = 0; i < scripts && !traces->failed && (end == 0 || seconds_now() < end); i++) {
+        uint64_t rest = i * 7919 % scripts; /* A prime: all of them, in an order that a bounded run samples fairly. */
+        unsigned in_flight = 1 + (unsigned)(rest % 3);
+        rest /= 3;
+        char script[200];
+        size_t length = (size_t)snprintf(script, sizeof(script), "%s", beginning);
+        for (unsigned word = 0; word < words; word++, rest /= letters) {
+            length += (size_t)snprintf(script + length, sizeof(script) - length, " %s", alphabet[rest % letters]);
+        }
+        (void)snprintf(script + length, sizeof(script) - length, " | a5 |");
+        run_trace(traces, in_flight, script);
+    }
+}
+
 bool crash_traces(struct traces *traces)
 {
     double end = traces->seconds > 0 ? seconds_now() + traces->seconds : 0;
@@ -955,6 +982,11 @@ bool crash_traces(struct traces *traces)
         if ((only == NULL || strcmp(only, trace->name) == 0) && (end == 0 || seconds_now() < end)) {
             run_trace(traces, trace->in_flight, trace->script);
         }
+    }
+    static const char *const beginnings[] = {"p a5+", "p 4*a6+", "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a5+"};
+    unsigned words = traces->words != 0 ? traces->words : 1;
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]) && only == NULL && !traces->failed; i++) {
+        run_every_script(traces, beginnings[i], words, end);
     }
     return !traces->failed;
 }

@@ -12,6 +12,7 @@ struct traces {
     double seconds;          /* At most; 0: no bound. */
     const char *only;        /* One trace by name, or "in-flight script" of a new one; NULL: all of them. */
     uint64_t images_at_most; /* Of one trace; 0: 20,000. */
+    unsigned words;          /* Of the scripts that are tried in all combinations; 0: 1. */
 
     /* Counted. */
     unsigned traces;
