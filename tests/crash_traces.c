@@ -107,6 +107,7 @@ static const struct trace {
     {"damage across a roll", 1, "p 4*a6+ a6+ a5+ d"},
     {"segments of another size from now on", 1, "p 4*a6+ a5+ B ! 5*a6+ p 5*a6+ s0+ p a5+ | a5 |"},
     {"the next segment must be made anew", 1, "p 4*a6+ 4*a6+ a5+ s0+ 12*t0+ B ! p 5*a6+ | a5 |"},
+    {"no segment of the right size behind a full one", 1, "p 4*a6+ 4*a6+ a5+ 9*t1+ s0+ B ! ! ! ! ! | a5 |"},
     {"a vanished file", 1, "p 4*a6+ a6+ | v"},
     {"a vanished file, in the middle", 1, "p 4*a6+ 5*a6+ p a6+ v"},
     {"a transient bad read", 1, "a88+ a5+ b"},

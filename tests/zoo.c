@@ -83,8 +83,9 @@ static bool try_detector(unsigned bug, unsigned detector, double seconds, struct
     if (!result->failed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
         result->failed = true;
         (void)snprintf(result->what, sizeof(result->what), "%s",
-                       WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "hangs"
-                                                                          : "a broken invariant stops the program");
+                       WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM   ? "hangs"
+                       : WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? "a broken invariant stops the program"
+                                                                            : "CRASHES: a bug of its own");
     }
     return result->failed;
 }

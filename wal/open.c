@@ -420,8 +420,8 @@ static int anchor_in_next(struct wal *log, struct recovery *recovery, const stru
 {
     uint64_t number = recovery->tail->number + 1;
     struct segment *next = table_find(&log->table, number);
-    if (next == NULL || next->state != SEGMENT_READY) {
-        log_lock(log);
+    while (next == NULL || next->state != SEGMENT_READY) {
+        log_lock(log); /* Not ready yet after a turn that only removed a retired file of another size. */
         int status = prepare_segment(log, number);
         log_unlock(log);
         if (status != 0) {
