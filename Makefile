@@ -27,8 +27,8 @@ COMPILE = $(CC) $(CPPFLAGS) $(CFLAGS) $(NEEDED) $(WARNINGS) $(SANITIZE)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-LIBRARY := batch commit format hash io io_file io_posix io_uring latency map memory open prepare read recover report scan \
-           seal segment stage strategy verdict wal walk window
+LIBRARY := batch chain commit cut format hash io io_file io_posix io_uring latency look map memory open options prepare read recover report scan \
+           seal segment stage strategy verdict verify wal walk window
 LIBRARY_OBJECTS := $(LIBRARY:%=$(OUT)/obj/wal/%.o)
 POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
 ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)

@@ -14,12 +14,13 @@
  * Invariants: no descriptor outlives an exec (O_CLOEXEC); no symbolic link is followed inside the directory; no name
  * leaves it; a rename never replaces a name; only regular files are opened.
  *
- * May include: io_file.h, check.h. */
+ * May include: io_file.h, check.h, clock.h. */
 
 #define _GNU_SOURCE
 #include "wal/io_file.h"
 
 #include "wal/check.h"
+#include "wal/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -44,13 +45,6 @@ enum { ALIGN_MIN = 512, PAGE_BYTES = 4096, BLOCK_MAX = 65536, LOCK_WAIT_MS = 100
 static struct io_file *disk_of(struct wal_io *io)
 {
     return (struct io_file *)io;
-}
-
-uint64_t io_file_clock_ns(void)
-{
-    struct timespec time;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 /* --- capabilities -------------------------------------------------------------------------------- */
@@ -383,13 +377,13 @@ int io_file_lock_directory(struct wal_io *io)
 int io_file_lock_file(struct wal_io *io, int file)
 {
     (void)io;
-    const uint64_t started_ns = io_file_clock_ns();
+    const uint64_t started_ns = now_ns();
     long nap_ms = 1;
     while (flock(file, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR) {
             return -errno;
         }
-        if (io_file_clock_ns() - started_ns >= LOCK_WAIT_MS * 1000000ull) {
+        if (now_ns() - started_ns >= LOCK_WAIT_MS * 1000000ull) {
             return -EBUSY;
         }
         const struct timespec nap = {.tv_nsec = nap_ms * 1000000};
@@ -435,7 +429,7 @@ void io_file_take_op(const struct io_file *disk, struct wal_io_op *op)
     op->moved_bytes = 0;
     op->write_ns = op->sync_ns = 0;
     op->private_state = op->private_count = 0;
-    op->private_ns = op->kind == WAL_IO_READ ? 0 : io_file_clock_ns();
+    op->private_ns = op->kind == WAL_IO_READ ? 0 : now_ns();
 }
 
 enum wal_io_next io_file_advance(const struct io_file *disk, struct wal_io_op *op, int64_t raw)
@@ -464,11 +458,11 @@ static int64_t transfer_once(const struct wal_io_op *op, bool dsync)
 
 static void sync_file(struct wal_io_op *op)
 {
-    const uint64_t started_ns = io_file_clock_ns();
+    const uint64_t started_ns = now_ns();
     do {
         op->result = fdatasync(op->file) == 0 ? 0 : -errno;
     } while (op->result == -EINTR);
-    op->sync_ns = io_file_clock_ns() - started_ns;
+    op->sync_ns = now_ns() - started_ns;
 }
 
 int io_file_execute(struct wal_io *io, struct wal_io_op *op)
@@ -491,7 +485,7 @@ int io_file_execute(struct wal_io *io, struct wal_io_op *op)
         }
     } while (io_file_advance(disk, op, raw) == WAL_IO_AGAIN);
     if (op->kind != WAL_IO_READ) {
-        op->write_ns = io_file_clock_ns() - op->private_ns;
+        op->write_ns = now_ns() - op->private_ns;
     }
     if (durable && op->result == 0 && !dsync) {
         sync_file(op);

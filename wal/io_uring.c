@@ -32,12 +32,13 @@
  * slower by factors. Why no deferred task work: completions would wait for the submitting thread, which may be
  * computing while another one polls.
  *
- * May include: io_file.h, io.h, check.h. */
+ * May include: io_file.h, io.h, check.h, clock.h. */
 
 #define _GNU_SOURCE
 #include "wal/io_file.h"
 
 #include "wal/check.h"
+#include "wal/clock.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -242,7 +243,7 @@ static void take_transfer(struct ring_disk *disk, struct wal_io_op *op, int raw)
         raw = -EINTR;
     }
     if (op->kind != WAL_IO_READ) {
-        op->write_ns = io_file_clock_ns() - op->private_ns;
+        op->write_ns = now_ns() - op->private_ns;
     }
     if (io_file_advance(&disk->file, op, raw) == WAL_IO_FINISHED) {
         op->private_state |= op->result == 0 ? TRANSFERRED : FAILED;
@@ -255,7 +256,7 @@ static void take_sync(struct wal_io_op *op, int raw)
     op->private_state &= ~(unsigned)SYNC_OUT;
     if (raw == 0) {
         op->private_state |= SYNCED;
-        op->sync_ns = io_file_clock_ns() - op->private_ns - op->write_ns;
+        op->sync_ns = now_ns() - op->private_ns - op->write_ns;
     } else if (did_not_run(op, raw) && op->private_count < REPEATS_MAX) {
         op->private_count++; /* Its write fell short, or its thread ended. */
     } else if ((op->private_state & FAILED) == 0) {

@@ -16,8 +16,6 @@
 
 #include "wal/check.h"
 
-#include <time.h>
-
 static uint32_t bucket_of(uint64_t duration_ns)
 {
     if (duration_ns < (1u << LATENCY_SUB_BITS)) {
@@ -64,11 +62,4 @@ void latency_summarise(const struct latency *latency, struct wal_latency *out)
             *results[next++] = edge_ns < latency->max_ns ? edge_ns : latency->max_ns;
         }
     }
-}
-
-uint64_t now_ns(void)
-{
-    struct timespec time;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }

@@ -22,7 +22,4 @@ void latency_add(struct latency *latency, uint64_t duration_ns);
 /* Percentiles are the upper edges of their buckets, never above the maximum seen. */
 void latency_summarise(const struct latency *latency, struct wal_latency *out);
 
-/* CLOCK_MONOTONIC. */
-uint64_t now_ns(void);
-
 #endif

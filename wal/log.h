@@ -6,12 +6,13 @@
  *   prepare.c  has the next segment ready when this one is full;
  *   read.c     finds it again.
  *
- * May include: wal.h, io.h, batch.h, segment.h, latency.h, report.h, strategy.h, walk.h. */
+ * May include: wal.h, io.h, batch.h, clock.h, segment.h, latency.h, report.h, strategy.h, walk.h. */
 
 #ifndef WAL_LOG_H
 #define WAL_LOG_H
 
 #include "wal/batch.h"
+#include "wal/clock.h"
 #include "wal/latency.h"
 #include "wal/report.h"
 #include "wal/segment.h"

@@ -5,7 +5,7 @@
  *   2. sync those files and the directory, drop cached pages: what is read from now on is what the device holds;
  *   3. recover (recover.c): a verdict, and the place where the log ends;
  *   4. read the doubtful place a second time; zero what a zero-written segment holds behind it;
- *   5. write the anchor there, durable: the cut is a fact before it is reported;
+ *   5. write the anchor there, durable: the cut is a fact before it is reported (4 and 5: cut.c);
  *   6. return. Every open does all of it, also after a clean close: there is no rarely used path.
  * A new log is one segment, born with its anchor, under a temporary name until it is complete; then it is opened like
  * any other.
@@ -13,20 +13,18 @@
  * What can fail, and what is left: before step 4 nothing was written. A crash in 4 or 5 leaves the same observations,
  * hence the same cut. No room for the anchor's segment on a full disk: the handle reads, and refuses appends.
  *
- * Invariants: corrupt and uncertain stop before step 4 unless the caller accepts them; an accepted cut is forced: its
- * anchor takes a number above all seen, and leaves a doubt.
+ * Invariants: corrupt and uncertain stop before step 4 unless the caller accepts them; a reader writes nothing, and
+ * believes nothing bad that it has not seen twice.
  *
- * May include: open.h, commit.h, prepare.h, seal.h, read.h, recover.h, memory.h, bytes.h, check.h, zoo.h. */
+ * May include: open.h, cut.h, read.h, recover.h, memory.h, bytes.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/open.h"
 
 #include "wal/bytes.h"
 #include "wal/check.h"
-#include "wal/commit.h"
+#include "wal/cut.h"
 #include "wal/memory.h"
-#include "wal/prepare.h"
-#include "wal/seal.h"
 #include "wal/read.h"
 #include "wal/recover.h"
 #include "wal/zoo.h"
@@ -35,104 +33,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-/* --- options ------------------------------------------------------------------------------------- */
-
-enum {
-    BLOCK_BYTES_DEFAULT = 4096,
-    BATCH_BYTES_DEFAULT = 2 << 20,
-    IN_FLIGHT_MAX = 4,
-    SEGMENTS_READY_MAX = 16,
-    SEGMENTS_POOL_MAX = 1024,
-    SEGMENTS_MAX = 65536,
-    IDLE_MARK_MS_MAX = 3600000,
-    SCRATCH_BYTES = 256 << 10,
-    READER_BYTES = 256 << 10,
-    WINDOW_BYTES = 8 << 20,
-    PASSES_MAX = 64
-};
-#define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
-
-static void fill_defaults(struct wal_options *options)
-{
-#define DEFAULT(field, value) options->field = options->field != 0 ? options->field : (value)
-    DEFAULT(block_bytes, BLOCK_BYTES_DEFAULT);
-    DEFAULT(segment_bytes, SEGMENT_BYTES_DEFAULT);
-    if (options->batch_bytes_max == 0) {
-        uint64_t fits_bytes = options->segment_bytes > 3 * (uint64_t)options->block_bytes
-                                  ? options->segment_bytes - 3 * (uint64_t)options->block_bytes
-                                  : 0;
-        options->batch_bytes_max = fits_bytes < BATCH_BYTES_DEFAULT ? (uint32_t)fits_bytes : BATCH_BYTES_DEFAULT;
-    }
-    DEFAULT(batches_in_flight_max, 1);
-    DEFAULT(segments_ready, 2);
-    DEFAULT(segments_pool_max, 4);
-    DEFAULT(segments_max, 4096);
-    DEFAULT(segments_mapped_max, 8);
-    DEFAULT(idle_mark_ms, 50);
-#undef DEFAULT
-}
-
-static const char *wrong_option(const struct wal_options *options)
-{
-    const struct {
-        bool wrong;
-        const char *what;
-    } checks[] = {
-        {!is_power_of_two(options->block_bytes) || options->block_bytes < FORMAT_BLOCK_BYTES_MIN ||
-             options->block_bytes > FORMAT_BLOCK_BYTES_MAX,
-         "block_bytes must be a power of two, 512 to 65,536"},
-        {options->block_bytes != 0 && options->segment_bytes % options->block_bytes != 0,
-         "segment_bytes must be a whole number of blocks"},
-        {options->segment_bytes < (uint64_t)FORMAT_SEGMENT_BLOCKS_MIN * options->block_bytes,
-         "segment_bytes must be at least 16 blocks"},
-        {options->segment_bytes >= FORMAT_SEGMENT_BYTES_MAX, "segment_bytes must be below 4 GiB"},
-        {options->batch_bytes_max < 4 * (uint64_t)options->block_bytes, "batch_bytes_max must be at least 4 blocks"},
-        {options->batch_bytes_max > options->segment_bytes - 3 * (uint64_t)options->block_bytes,
-         "batch_bytes_max must be at most segment_bytes - 3 blocks"},
-        {options->block_bytes != 0 && options->batch_bytes_max % options->block_bytes != 0,
-         "batch_bytes_max must be a whole number of blocks"},
-        {options->batches_in_flight_max > IN_FLIGHT_MAX, "batches_in_flight_max must be at most 4"},
-        {options->segments_ready < 2 || options->segments_ready > SEGMENTS_READY_MAX, "segments_ready must be 2 to 16"},
-        {options->segments_pool_max > SEGMENTS_POOL_MAX, "segments_pool_max must be at most 1,024"},
-        {options->segments_max < 4 || options->segments_max > SEGMENTS_MAX, "segments_max must be 4 to 65,536"},
-        {options->segments_mapped_max < 2, "segments_mapped_max must be at least 2"},
-        {options->idle_mark_ms > IDLE_MARK_MS_MAX, "idle_mark_ms must be at most an hour"},
-        {options->accept_metadata_bytes > WAL_METADATA_BYTES_MAX, "accept_metadata_bytes must be at most 256"},
-        {options->accept_metadata == NULL && options->accept_metadata_bytes != 0,
-         "accept_metadata_bytes without accept_metadata"},
-        {(options->flags & WAL_READ_ONLY) != 0 && (options->flags & WAL_CREATE) != 0,
-         "WAL_READ_ONLY and WAL_CREATE exclude each other"},
-        {options->flags >= 2 * (uint32_t)WAL_ZERO_RECYCLED, "a flag that is not known"},
-        {(unsigned)options->backend > WAL_BACKEND_URING, "a backend that is not known"},
-        {(unsigned)options->strategy > WAL_STRATEGY_LINKED, "a strategy that is not known"},
-        {options->allocator != NULL && (options->allocator->allocate == NULL || options->allocator->release == NULL),
-         "an allocator without its functions"},
-    };
-    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-        if (checks[i].wrong) {
-            return checks[i].what;
-        }
-    }
-    return NULL;
-}
-
-int open_options(const struct wal_options *caller, struct wal_options *out, struct report *report)
-{
-    *out = (struct wal_options){0};
-    if (caller != NULL) {
-        if (caller->options_bytes < sizeof(size_t) || caller->options_bytes > sizeof(*out)) {
-            return report_set(
-                report, WAL_EINVAL,
-                "options_bytes is %zu: start from WAL_OPTIONS_INIT, and use the header of this library (%s)",
-                caller->options_bytes, WAL_VERSION);
-        }
-        memcpy(out, caller, caller->options_bytes);
-    }
-    out->options_bytes = sizeof(*out);
-    fill_defaults(out);
-    const char *wrong = wrong_option(out);
-    return wrong == NULL ? 0 : report_set(report, WAL_EINVAL, "option: %s", wrong);
-}
+enum { SCRATCH_BYTES = 256 << 10, READER_BYTES = 256 << 10, WINDOW_BYTES = 8 << 20, PASSES_MAX = 64 };
 
 /* --- making a log -------------------------------------------------------------------------------- */
 
@@ -280,70 +181,6 @@ static int find_tail(struct wal *log, struct recovery *recovery)
                        : recover_find_tail(recovery); /* A dead owner's last writes may have landed meanwhile. */
 }
 
-/* --- the cut ------------------------------------------------------------------------------------- */
-
-/* The bytes that ended the walk, read again: a disk that misreads once must not make us cut. */
-static int read_again(struct recovery *recovery)
-{
-    struct segment *segment = recovery->cut_segment;
-    uint64_t fingerprint = 0;
-    bool unreadable = false;
-    if (ZOO(second_read)) {
-        return 0;
-    }
-    for (uint64_t done = 0; done < recovery->judged_bytes;) {
-        uint64_t rest_bytes = recovery->judged_bytes - done;
-        uint32_t piece_bytes = rest_bytes < recovery->scratch_bytes ? (uint32_t)rest_bytes : recovery->scratch_bytes;
-        uint32_t moved_bytes;
-        int result = segment_read(recovery->io, segment->file, recovery->walk.offset + done, recovery->scratch,
-                                  piece_bytes, &moved_bytes);
-        unreadable = unreadable || result != 0;
-        memset(recovery->scratch + moved_bytes, 0, piece_bytes - moved_bytes);
-        fingerprint = recover_fingerprint(recovery, recovery->scratch, piece_bytes, fingerprint);
-        done += piece_bytes;
-    }
-    bool same = recovery->judged_bytes == 0 || (unreadable == recovery->judged_unreadable &&
-                                                (unreadable || fingerprint == recovery->judged_fingerprint));
-    return same ? 0
-                : report_set(recovery->report, WAL_EUNSTABLE,
-                             "segment %" PRIu64 ", offset %" PRIu64
-                             ": two reads of this place differ; nothing was changed. Check the disk, then open again",
-                             segment->number, recovery->walk.offset);
-}
-
-/* In a zero-written segment, makes what lies behind the cut zero again, durably: so that damage there stays provable.
- */
-static int zero_window(struct wal *log, struct recovery *recovery, bool *zeroed)
-{
-    struct segment *segment = recovery->cut_segment;
-    uint64_t end_offset = recovery->evidence.nonzero_end_offset;
-    bool closed = recovery->walk.last_kind == BATCH_CLOSE;
-    *zeroed = segment->prefill == PREFILL_ZEROED && (!closed || recovery->old_content_known);
-    if (!*zeroed || end_offset <= recovery->walk.offset || ZOO(zero_window)) {
-        return 0;
-    }
-    memset(log->prepare_scratch, 0, log->prepare_scratch_bytes);
-    int result = 0;
-    for (uint64_t offset = recovery->walk.offset; result == 0 && offset < end_offset;
-         offset += log->prepare_scratch_bytes) {
-        uint64_t rest_bytes = end_offset - offset;
-        uint32_t piece_bytes =
-            rest_bytes < log->prepare_scratch_bytes ? (uint32_t)rest_bytes : log->prepare_scratch_bytes;
-        struct wal_io_op op = {.kind = WAL_IO_WRITE,
-                               .file = segment->file,
-                               .offset = offset,
-                               .size = piece_bytes,
-                               .buffer = log->prepare_scratch};
-        result = log->io->ops->execute(log->io, &op);
-    }
-    struct wal_io_op sync = {.kind = WAL_IO_SYNC, .file = segment->file};
-    result = result == 0 ? log->io->ops->execute(log->io, &sync) : result;
-    return result == 0 ? 0
-                       : report_set(&log->report, status_of_errno(result),
-                                    "segment %" PRIu64 ": zeroing behind offset %" PRIu64 " failed: %s",
-                                    segment->number, recovery->walk.offset, errno_name(result));
-}
-
 /* --- taking over --------------------------------------------------------------------------------- */
 
 static void adopt(struct wal *log, const struct recovery *recovery)
@@ -383,160 +220,6 @@ static void publish(struct wal *log)
         sealed->metadata_bytes == FORMAT_NO_METADATA ? 0 : (uint32_t)round_up(sealed->metadata_bytes, 8);
     log->stage_segment = log->tail;
     log->stage_offset = log->tail->end_offset;
-}
-
-static int write_anchor_block(struct wal *log, struct segment *segment, uint64_t offset, uint8_t *block)
-{
-    struct wal_io_op op = {.kind = ZOO(tail_cut_not_durable) ? WAL_IO_WRITE : WAL_IO_WRITE_DURABLE,
-                           .file = segment->file,
-                           .offset = offset,
-                           .size = log->shape.block_bytes,
-                           .buffer = block};
-    POINT(open);
-    int result = log->io->ops->execute(log->io, &op);
-    return result == 0 ? 0
-                       : report_set(&log->report, WAL_EIO,
-                                    "segment %" PRIu64 ", offset %" PRIu64 ": writing the anchor failed: %s",
-                                    segment->number, offset, errno_name(result));
-}
-
-/* In the middle of the open segment. */
-static int anchor_in_place(struct wal *log, const struct anchor_cut *cut)
-{
-    if (ZOO(anchor_at_open) && !cut->forced) {
-        return 0;
-    }
-    uint64_t salt = ZOO(fresh_salt) || ZOO(fresh_salt_and_chain) ? log->tail->salt : segment_draw_salt(&log->table);
-    if (salt == 0) {
-        return report_set(&log->report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
-    }
-    uint64_t offset = log->tail->end_offset;
-    seal_anchor(log, log->tail, offset, salt, cut, log->roll_blocks);
-    return write_anchor_block(log, log->tail, offset, log->roll_blocks);
-}
-
-/* At the beginning of the next segment: the present one is sealed, or full, or lies behind an accepted cut. */
-static int anchor_in_next(struct wal *log, struct recovery *recovery, const struct anchor_cut *cut)
-{
-    uint64_t number = recovery->tail->number + 1;
-    struct segment *next = table_find(&log->table, number);
-    while (next == NULL || next->state != SEGMENT_READY) {
-        log_lock(log); /* Not ready yet after a turn that only removed a retired file of another size. */
-        int status = prepare_segment(log, number);
-        log_unlock(log);
-        if (status != 0) {
-            log->unanchored = status == WAL_ENOSPC;
-            return log->unanchored ? 0 : status;
-        }
-        next = table_find(&log->table, number);
-    }
-    struct segment *from = log->tail;
-    uint32_t block_bytes = log->shape.block_bytes;
-    if (!recovery->evidence.sealed && !cut->forced) {
-        segment_fill_seal(from, &log->shape, log->roll_blocks);
-        int status = segment_write_block(log->io, from->file, segment_seal_offset(from, block_bytes), log->roll_blocks,
-                                         block_bytes);
-        if (status != 0) {
-            return report_set(&log->report, WAL_EIO, "segment %" PRIu64 ": writing the seal failed: %s", from->number,
-                              errno_name(status));
-        }
-    }
-    uint64_t offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
-    seal_anchor(log, next, offset, next->salt, cut, log->roll_blocks);
-    from->state = SEGMENT_SEALED;
-    next->state = SEGMENT_OPEN;
-    return write_anchor_block(log, next, offset, log->roll_blocks);
-}
-
-/* What a forced cut leaves behind it is dead. */
-static void retire_behind_cut(struct wal *log, const struct recovery *recovery)
-{
-    for (uint32_t i = 0; i < log->table.count; i++) {
-        struct segment *segment = log->table.list[i];
-        if (segment->number > recovery->cut_segment->number && segment->number <= recovery->tail->number) {
-            segment->state = SEGMENT_RETIRED;
-        }
-    }
-}
-
-static void describe_cut(const struct recovery *recovery, const struct wal_verdict *verdict, struct anchor_cut *cut)
-{
-    bool forced = verdict->kind == WAL_VERDICT_CORRUPT || verdict->kind == WAL_VERDICT_UNCERTAIN;
-    if (forced || recovery->evidence.cut_bytes != 0 || recovery->stop.reason == WALK_BAD_RECORD) {
-        cut->offset = recovery->walk.offset;
-        cut->first_index = recovery->walk.next_index;
-        cut->records = (uint32_t)recovery->evidence.cut_records;
-        cut->reason = (uint32_t)verdict->row;
-    }
-    if (forced) {
-        uint64_t highest = recovery->walk.number - 1;
-        highest = recovery->evidence.highest_number > highest ? recovery->evidence.highest_number : highest;
-        highest = recovery->evidence.highest_mark > highest ? recovery->evidence.highest_mark : highest;
-        highest = recovery->tail->last_number > highest ? recovery->tail->last_number : highest;
-        cut->forced = true;
-        cut->number = ZOO(forced_anchor_jumps) ? recovery->walk.number : highest + 1;
-    }
-}
-
-/* The first index that the lost batch can concern, as far as it can be told: a truncation, or what was written behind
- * one, goes back. */
-static uint64_t first_doubtful(const struct recovery *recovery)
-{
-    const struct scan_stop *stop = &recovery->stop;
-    uint64_t index = recovery->walk.next_index;
-    if (stop->head_valid && stop->head.kind == BATCH_TRUNCATE && stop->head.first_index < index) {
-        index = stop->head.first_index;
-    }
-    uint64_t lowest = recovery->evidence.lowest_index;
-    return lowest != 0 && lowest < index ? lowest : index;
-}
-
-/* An accepted loss: a doubt from the cut on, and the caller's metadata with it. */
-static void accept_loss(struct wal *log, const struct recovery *recovery, struct wal_verdict *verdict)
-{
-    struct sealed *sealed = &log->sealed;
-    uint64_t doubtful = first_doubtful(recovery);
-    if (sealed->doubt_index == 0 || doubtful < sealed->doubt_index) {
-        sealed->doubt_index = doubtful;
-    }
-    if (log->options.accept_metadata != NULL) {
-        sealed->metadata_bytes = (uint16_t)log->options.accept_metadata_bytes;
-        memset(sealed->metadata, 0, sizeof(sealed->metadata));
-        memcpy(sealed->metadata, log->options.accept_metadata, log->options.accept_metadata_bytes);
-    }
-    verdict->accepted = true;
-    verdict->doubt_index = sealed->doubt_index;
-}
-
-static int go_on_writing(struct wal *log, struct recovery *recovery, struct wal_verdict *verdict)
-{
-    if (!recovery->acceptable) {
-        return report_set(&log->report, WAL_ECORRUPT, "%s", verdict->text);
-    }
-    int status = recovery->cut_segment == recovery->tail ? read_again(recovery) : 0;
-    uint64_t seal_offset = segment_seal_offset(recovery->cut_segment, recovery->shape.block_bytes);
-    bool in_place =
-        recovery->cut_segment == recovery->tail && !recovery->evidence.sealed && recovery->walk.offset < seal_offset;
-    struct anchor_cut cut = {0};
-    describe_cut(recovery, verdict, &cut);
-    if (status == 0 && in_place && !cut.forced) {
-        /* Not when a loss is accepted: what is behind the cut is the evidence, until the forced anchor is durable. */
-        status = zero_window(log, recovery, &cut.zeroed);
-    }
-    if (status != 0) {
-        return status;
-    }
-    if (cut.forced) {
-        accept_loss(log, recovery, verdict);
-    }
-    status = segment_open_file(log->io, log->tail, true, &log->report);
-    if (status == 0) {
-        status = in_place ? anchor_in_place(log, &cut) : anchor_in_next(log, recovery, &cut);
-    }
-    if (status == 0 && cut.forced && !log->unanchored) {
-        retire_behind_cut(log, recovery);
-    }
-    return status;
 }
 
 /* Ready segments that were found: salt and map, so that a roll needs nothing. */
@@ -635,7 +318,7 @@ static int judge_and_take_over(struct wal *log, struct recovery *recovery, struc
         status = equip_ready(log);
     }
     if (status == 0) {
-        status = go_on_writing(log, recovery, verdict);
+        status = cut_make(log, recovery, verdict);
     }
     if (status == 0) {
         publish(log);

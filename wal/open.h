@@ -7,9 +7,6 @@
 
 #include "wal/log.h"
 
-/* Fills in defaults and checks every limit. WAL_EINVAL with the reason in report. `caller` may be NULL. */
-int open_options(const struct wal_options *caller, struct wal_options *out, struct report *report);
-
 /* log->io, log->options and the empty handle are there; everything else is made here. On failure the caller destroys
  * the handle. */
 int open_recovered(struct wal *log, struct wal_verdict *verdict);

@@ -34,15 +34,6 @@
 #define RETRY_NS ((uint64_t)100000000)
 #define PACE_NS 1000000
 
-static uint32_t ready_count(const struct wal *log)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < log->table.count; i++) {
-        count += log->table.list[i]->state == SEGMENT_READY && !log->table.list[i]->staged;
-    }
-    return count;
-}
-
 /* The number that the next ready segment must have. */
 static uint64_t next_number(const struct wal *log)
 {
@@ -81,7 +72,7 @@ static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t byt
     struct wal *log = context;
     log_lock(log);
     bool closing = log->closing;
-    bool hurry = ready_count(log) == 0 || log->room_waiters != 0 || !log->helper_started;
+    bool hurry = table_ready(&log->table) == 0 || log->room_waiters != 0 || !log->helper_started;
     const struct segment *stage = log->stage_segment; /* NULL while the log is being opened. */
     double filled = stage != NULL ? (double)log->stage_offset / (double)stage->bytes : 1.0;
     log_unlock(log);
@@ -257,7 +248,7 @@ int prepare_step(struct wal *log, bool *more)
     if (log->no_room && now_ns() - log->no_room_ns < RETRY_NS && table_count(&log->table, SEGMENT_RETIRED) == 0) {
         return WAL_ENOSPC;
     }
-    if (ready_count(log) < log->options.segments_ready) {
+    if (table_ready(&log->table) < log->options.segments_ready) {
         int status = prepare_segment(log, next_number(log));
         *more = status == 0;
         return status;

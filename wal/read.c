@@ -13,7 +13,7 @@
  * Invariants: only bytes below the durable end are read, and those never change under one (segment, salt); no byte is
  * given out that its record's checksum did not cover; a run is looked up again when the log's generation has changed.
  *
- * May include: read.h, memory.h, scan.h, window.h, walk.h, bytes.h, check.h, zoo.h. */
+ * May include: read.h, memory.h, scan.h, window.h, bytes.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/read.h"
@@ -22,13 +22,12 @@
 #include "wal/check.h"
 #include "wal/memory.h"
 #include "wal/scan.h"
-#include "wal/walk.h"
 #include "wal/window.h"
 #include "wal/zoo.h"
 
 #include <inttypes.h>
 
-enum { READER_ALIGN = 4096, MAP_WINDOW_BYTES = 4 << 20, VERIFY_WINDOW_BYTES = 8 << 20, CACHED_WINDOW_BYTES = 1 << 20 };
+enum { READER_ALIGN = 4096, MAP_WINDOW_BYTES = 4 << 20 };
 
 int reader_create(struct wal *log, uint32_t capacity_bytes, struct reader **out)
 {
@@ -65,28 +64,13 @@ static int fill_map(struct wal *log, struct segment *segment, struct map *map, b
     if (status != 0) {
         return report_set(report, status, "out of memory for reading segment %" PRIu64, segment->number);
     }
-    struct walk walk = {.segment = segment->number,
-                        .segment_bytes = segment->bytes,
-                        .block_bytes = log->shape.block_bytes,
-                        .offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)log->shape.block_bytes};
     window_look_at(&window, segment->file, segment->bytes);
-    struct format_head head;
-    uint64_t offset = 0;
-    status =
-        scan_resync(&window, segment->number, log->shape.block_bytes, walk.offset, segment->end_offset, &head, &offset);
-    if (status == 0 && offset != 0) {
-        *damaged = offset != walk.offset;
-        if (head.kind == BATCH_ANCHOR) {
-            walk_begin(&walk, &head, segment->bytes, log->shape.block_bytes);
-        }
-        bool more_damage = false;
-        walk_resume(&walk, &head);
-        const struct scan_expected expected = {.end_offset = segment->end_offset,
-                                               .end_index = segment->end_index,
-                                               .record_count = *damaged ? UINT64_MAX : segment->record_count};
-        status = scan_all(&window, &walk, &expected, map, &more_damage);
-        *damaged = *damaged || more_damage;
-    }
+    const struct scan_expected expected = {.segment = segment->number,
+                                           .segment_bytes = segment->bytes,
+                                           .end_offset = segment->end_offset,
+                                           .end_index = segment->end_index,
+                                           .record_count = segment->record_count};
+    status = scan_whole(&window, &expected, log->shape.block_bytes, map, damaged);
     int bad_errno = window.bad_errno;
     window_destroy(&window);
     if (status == 0 && bad_errno != 0) {
@@ -370,180 +354,4 @@ int reader_record(struct reader *reader, uint64_t index, struct wal_record *out)
         .data = record.payload, .size = record.length, .type = record.type, .tag = record.tag, .index = index};
     step_over(reader, &record);
     return 0;
-}
-
-/* --- verifying everything ------------------------------------------------------------------------ */
-
-struct verification {
-    struct wal *log;
-    struct wal_io *io; /* A ring of its own where there can be one, so that reads run ahead. */
-    struct window window;
-    struct map map;
-    uint32_t map_capacity;
-    struct wal_verify_report *report;
-};
-
-/* What of [from, to) the map does not hold counts as bad. */
-static void count_gaps(struct verification *verification, const struct segment *segment, uint64_t from, uint64_t to)
-{
-    struct wal_verify_report *report = verification->report;
-    while (from < to) {
-        const struct map_entry *entry = map_find(&verification->map, from);
-        if (entry != NULL) {
-            uint64_t end_index = entry->first_index + entry->record_count;
-            end_index = end_index < to ? end_index : to;
-            report->records += end_index - from;
-            from = end_index;
-            continue;
-        }
-        uint64_t next = map_next(&verification->map, from);
-        next = next == 0 || next > to ? to : next;
-        if (report->bad_records == 0) {
-            report->first_bad = (struct wal_hole){.first_index = from, .end_index = next, .segment = segment->number};
-        }
-        report->bad_records += next - from;
-        from = next;
-    }
-}
-
-/* Scans one segment (a copy of its facts) from its file. */
-static int verify_segment(struct verification *verification, struct segment *segment, uint64_t end_offset,
-                          uint64_t from, uint64_t to)
-{
-    struct wal *log = verification->log;
-    struct report report = {0};
-    segment->file = -1;
-    int status = segment_open_file(verification->io, segment, false, &report);
-    if (status != 0) {
-        return status;
-    }
-    window_look_at(&verification->window, segment->file, segment->bytes);
-    uint64_t first_offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)log->shape.block_bytes;
-    struct walk walk = {.segment = segment->number,
-                        .segment_bytes = segment->bytes,
-                        .block_bytes = log->shape.block_bytes,
-                        .offset = first_offset};
-    verification->map.count = 0;
-    struct format_head head;
-    uint64_t offset;
-    status = scan_resync(&verification->window, segment->number, log->shape.block_bytes, first_offset, end_offset,
-                         &head, &offset);
-    if (status == 0 && offset != 0) {
-        bool damaged;
-        walk.start.index = head.kind == BATCH_ANCHOR ? head.body.anchor.start.index : 0;
-        walk_resume(&walk, &head);
-        const struct scan_expected expected = {.end_offset = end_offset,
-                                               .end_index = segment->end_index,
-                                               .record_count =
-                                                   offset != first_offset ? UINT64_MAX : segment->record_count,
-                                               .keep_doubtful = log->read_only && segment->state == SEGMENT_OPEN};
-        status = scan_all(&verification->window, &walk, &expected, &verification->map, &damaged);
-    }
-    verification->report->bytes += end_offset;
-    count_gaps(verification, segment, from, to);
-    window_look_at(&verification->window, -1, 0);
-    segment_close_file(verification->io, segment);
-    return status;
-}
-
-/* The live indexes of a segment, and how far its bytes go. The lock held. */
-static void live_part(const struct wal *log, const struct segment *segment, uint64_t *from, uint64_t *to,
-                      uint64_t *end_offset)
-{
-    *from = segment->low > log->start_index ? segment->low : log->start_index;
-    *to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
-    uint64_t superseded_index = table_superseded_from(&log->table, segment);
-    *to = superseded_index < *to ? superseded_index : *to;
-    *end_offset = segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
-}
-
-static int verify_all(struct verification *verification, int (*progress)(void *, uint64_t, uint64_t), void *context)
-{
-    struct wal *log = verification->log;
-    uint64_t done_number = 0;
-    for (;;) {
-        log_lock(log);
-        struct segment *segment = NULL;
-        uint64_t total_bytes = verification->report->bytes;
-        for (uint32_t i = log->table.count; i-- > 0;) {
-            struct segment *candidate = log->table.list[i];
-            bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
-            if (live && candidate->number > done_number) {
-                total_bytes += candidate->end_offset;
-                segment = candidate;
-            }
-        }
-        if (segment == NULL) {
-            log_unlock(log);
-            return 0;
-        }
-        uint64_t from;
-        uint64_t to;
-        uint64_t end_offset;
-        live_part(log, segment, &from, &to, &end_offset);
-        segment->pins++;
-        struct segment copy = *segment;
-        log_unlock(log);
-        int status = verification->map.capacity >= map_capacity(copy.bytes, log->shape.block_bytes)
-                         ? verify_segment(verification, &copy, end_offset, from, to)
-                         : WAL_ENOMEM;
-        log_lock(log);
-        segment->pins--;
-        log_unlock(log);
-        done_number = copy.number;
-        if (status != 0) {
-            return status;
-        }
-        if (progress != NULL && progress(context, verification->report->bytes, total_bytes) != 0) {
-            return WAL_EAGAIN;
-        }
-    }
-}
-
-int read_verify(struct wal *log, struct wal_verify_report *report, int (*progress)(void *, uint64_t, uint64_t),
-                void *context)
-{
-    *report = (struct wal_verify_report){0};
-    struct verification verification = {.log = log, .io = log->io, .report = report};
-    struct wal_io *own_io = NULL;
-    unsigned flags = (log->options.flags & WAL_BUFFERED) != 0 ? WAL_IO_BUFFERED : 0;
-    if (log->directory != NULL && log->asynchronous && wal_io_uring(log->directory, flags, &own_io) == 0) {
-        verification.io = own_io;
-    }
-    uint64_t largest_bytes = log->shape.segment_bytes;
-    log_lock(log);
-    for (uint32_t i = 0; i < log->table.count; i++) {
-        largest_bytes = log->table.list[i]->bytes > largest_bytes ? log->table.list[i]->bytes : largest_bytes;
-    }
-    log_unlock(log);
-    verification.map.capacity = map_capacity(largest_bytes, log->shape.block_bytes);
-    verification.map.entries =
-        memory_take(log->options.allocator, verification.map.capacity * sizeof(struct map_entry), 16);
-    /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads
-     * are large. */
-    uint32_t window_bytes = verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES;
-    int status = verification.map.entries == NULL ? WAL_ENOMEM
-                                                  : window_create(&verification.window, verification.io, own_io != NULL,
-                                                                  window_bytes, log->options.allocator);
-    if (status == 0) {
-        status = verify_all(&verification, progress, context);
-        window_destroy(&verification.window);
-    }
-    memory_give(log->options.allocator, verification.map.entries, verification.map.capacity * sizeof(struct map_entry));
-    if (own_io != NULL) {
-        own_io->ops->destroy(own_io);
-    }
-    if (status == WAL_ENOMEM) {
-        log_lock(log);
-        (void)report_set(&log->report, status, "out of memory for reading the log");
-        log_unlock(log);
-    }
-    if (status == 0 && report->bad_records != 0) {
-        log_lock(log);
-        status = report_set(&log->report, WAL_ECORRUPT,
-                            "%" PRIu64 " records do not read, the first of them index %" PRIu64 " in segment %" PRIu64,
-                            report->bad_records, report->first_bad.first_index, report->first_bad.segment);
-        log_unlock(log);
-    }
-    return status;
 }

@@ -33,8 +33,4 @@ void reader_destroy(struct reader *reader);
  * itself. */
 int reader_record(struct reader *reader, uint64_t index, struct wal_record *record);
 
-/* What wal_verify does. */
-int read_verify(struct wal *log, struct wal_verify_report *report,
-                int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total), void *context);
-
 #endif

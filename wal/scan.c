@@ -333,12 +333,12 @@ static int drop_doubtful(struct window *window, const struct walk *walk, const s
     return 0;
 }
 
-int scan_all(struct window *window, struct walk *walk, const struct scan_expected *expected, struct map *map,
-             bool *damaged)
+/* Enters all batches from walk->offset on that read, and steps over damage. */
+static int scan_on(struct window *window, struct walk *walk, const struct scan_expected *expected, struct map *map,
+                   bool *damaged)
 {
     struct holes holes = {0};
     struct scan_stop stop = {.reason = WALK_FITS};
-    *damaged = false;
     while (walk->offset < expected->end_offset) {
         int status = step(window, walk, map, &stop);
         if (status != 0) {
@@ -364,4 +364,30 @@ int scan_all(struct window *window, struct walk *walk, const struct scan_expecte
         map_truncate(map, head.first_index);
     }
     return *damaged && !expected->keep_doubtful ? drop_doubtful(window, walk, expected, &holes, map) : 0;
+}
+
+int scan_whole(struct window *window, const struct scan_expected *expected, uint32_t block_bytes, struct map *map,
+               bool *damaged)
+{
+    const uint64_t first_offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
+    struct format_head head;
+    uint64_t offset;
+    *damaged = false;
+    int status =
+        scan_resync(window, expected->segment, block_bytes, first_offset, expected->end_offset, &head, &offset);
+    if (status != 0 || offset == 0) {
+        return status;
+    }
+    struct walk walk = {.segment = expected->segment,
+                        .segment_bytes = expected->segment_bytes,
+                        .block_bytes = block_bytes,
+                        .offset = offset};
+    walk.start.index = head.kind == BATCH_ANCHOR ? head.body.anchor.start.index : 0;
+    walk_resume(&walk, &head);
+    struct scan_expected on = *expected;
+    if (offset != first_offset) {
+        *damaged = true;
+        on.record_count = UINT64_MAX; /* What was lost in front cannot be counted. */
+    }
+    return scan_on(window, &walk, &on, map, damaged);
 }

@@ -47,17 +47,19 @@ int scan_run(struct window *window, struct walk *walk, struct map *map, struct s
 
 /* What is known of a segment that was written to its end. */
 struct scan_expected {
+    uint64_t segment;
+    uint64_t segment_bytes;
     uint64_t end_offset; /* Of its batches. */
     uint64_t end_index;
     uint64_t record_count; /* Written into it; 0: unknown, the seal may tell. */
     bool keep_doubtful;    /* The verdict of the open has told of the damage already. */
 };
 
-/* Enters all batches from walk->offset on that read into map, and steps over damage; *damaged says whether there was
- * any. walk: begun, or resumed. Records in front of damage are entered only when the counts prove that no truncation
- * was lost with it. */
-int scan_all(struct window *window, struct walk *walk, const struct scan_expected *expected, struct map *map,
-             bool *damaged);
+/* Enters all batches of the segment under the window that read into map, and steps over damage; *damaged says whether
+ * there was any. Records in front of damage are entered only when the counts prove that no truncation was lost with
+ * it. 0, or WAL_ENOMEM. */
+int scan_whole(struct window *window, const struct scan_expected *expected, uint32_t block_bytes, struct map *map,
+               bool *damaged);
 
 /* Looks at every block in [offset, end_offset) of the segment under the window, and adds to *evidence. */
 int scan_evidence(struct window *window, uint64_t segment, uint64_t salt, uint32_t block_bytes, uint64_t offset,

@@ -391,6 +391,15 @@ uint32_t table_count(const struct segment_table *table, enum segment_state state
     return count;
 }
 
+uint32_t table_ready(const struct segment_table *table)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        count += table->list[i]->state == SEGMENT_READY && !table->list[i]->staged;
+    }
+    return count;
+}
+
 static bool is_live(const struct segment *segment)
 {
     return segment->state == SEGMENT_SEALED || segment->state == SEGMENT_OPEN;

@@ -118,6 +118,8 @@ struct segment *table_find(const struct segment_table *table, uint64_t number);
 void table_reorder(struct segment_table *table);
 /* Number of segments in a state. */
 uint32_t table_count(const struct segment_table *table, enum segment_state state);
+/* Ready segments that no batch was put into yet. */
+uint32_t table_ready(const struct segment_table *table);
 /* Memory for where the segment's records lie; empty. WAL_ENOMEM. */
 int segment_take_map(const struct segment_table *table, struct segment *segment, uint32_t block_bytes);
 void segment_give_map(const struct segment_table *table, struct segment *segment);

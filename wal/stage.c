@@ -63,16 +63,6 @@ static bool fits_segment(const struct wal *log, uint64_t need_bytes)
     return log->stage_offset < seal_offset && need_bytes <= seal_offset - log->stage_offset;
 }
 
-/* Ready segments that no batch was put into yet. */
-static uint32_t ready_left(const struct wal *log)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < log->table.count; i++) {
-        count += log->table.list[i]->state == SEGMENT_READY && !log->table.list[i]->staged;
-    }
-    return count;
-}
-
 /* Waits for the preparer, or works in its place. 0: look again. */
 static int wait_for_segment(struct wal *log, const struct wish *wish)
 {
@@ -108,14 +98,14 @@ static int find_place(struct wal *log, const struct wish *wish, uint64_t need_by
     }
     uint32_t reserve = wish->may_use_reserve || ZOO(reserve_spent) ? 0 : 1;
     if (fits_segment(log, need_bytes)) {
-        if (ready_left(log) >= reserve) {
+        if (table_ready(&log->table) >= reserve) {
             *found = true;
             return 0;
         }
         return wait_for_segment(log, wish);
     }
     struct segment *next = table_find(&log->table, log->stage_segment->number + 1);
-    if (next == NULL || next->state != SEGMENT_READY || ready_left(log) < reserve + 1) {
+    if (next == NULL || next->state != SEGMENT_READY || table_ready(&log->table) < reserve + 1) {
         return wait_for_segment(log, wish);
     }
     if (need_bytes > segment_seal_offset(next, log->shape.block_bytes) - 2 * (uint64_t)log->shape.block_bytes) {

@@ -4,14 +4,16 @@
  *   wal_append -> stage.c (index, place, checksum, in the open batch) -> commit.c (seal, one durable write,
  * acknowledge)
  *   -> wal_wait returns, or wal_dispatch reports the ticket.
- * Opening goes through open.c and recover.c, reading through read.c, segments come from prepare.c.
+ * Opening goes through open.c, recover.c (what is there) and cut.c (where it goes on), reading through read.c and
+ * verify.c; segments come from prepare.c.
  *
  * What can fail is said at each function in wal.h; a handle that failed to open is torn down here, in one place
  * (destroy), which knows how to take down a half-made one.
  *
  * Invariants: every function takes the lock at most once, and gives it up through log_unlock, which wakes whom it must.
  *
- * May include: wal.h, io.h, log.h, open.h, stage.h, commit.h, prepare.h, read.h, memory.h, check.h, zoo.h. */
+ * May include: wal.h, io.h, log.h, open.h, options.h, stage.h, commit.h, prepare.h, read.h, verify.h,
+ * memory.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/wal.h"
@@ -22,9 +24,11 @@
 #include "wal/log.h"
 #include "wal/memory.h"
 #include "wal/open.h"
+#include "wal/options.h"
 #include "wal/prepare.h"
 #include "wal/read.h"
 #include "wal/stage.h"
+#include "wal/verify.h"
 #include "wal/zoo.h"
 
 #include <errno.h>
@@ -214,7 +218,7 @@ static int begin_open(const struct wal_options *options, struct wal **log_out, s
     struct report report = {0};
     struct wal_options checked;
     memset(verdict, 0, sizeof(*verdict));
-    int status = open_options(options, &checked, &report);
+    int status = options_check(options, &checked, &report);
     if (status == 0) {
         *log_out = create_handle(&checked);
         status = *log_out != NULL ? 0 : report_set(&report, WAL_ENOMEM, "out of memory for the handle");
@@ -626,7 +630,7 @@ void wal_cursor_close(struct wal_cursor *cursor)
 int wal_verify(struct wal *log, struct wal_verify_report *report,
                int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total), void *context)
 {
-    return read_verify(log, report, progress, context);
+    return verify_log(log, report, progress, context);
 }
 
 /* --- numbers ------------------------------------------------------------------------------------- */

@@ -1,0 +1,187 @@
+/* chain.c - the segments in front of T: do they join, and how far does a readable prefix go when they do not.
+ *
+ * The happy path: an opening anchor names its predecessor, where that one's last batch stands and that batch's
+ * checksum. Going down, each segment costs its identity, its opening anchor, one batch header and its seal; bodies are
+ * not read.
+ *
+ * What can fail: a segment is missing, is another one, or does not end as its successor says: noted for rows Y3 and Y4,
+ * with the place. Then the segments from the start on are walked whole, upwards, to the last that joins and reads.
+ *
+ * Invariants: a segment is believed only through the checksum in the anchor behind it; a forced anchor may jump in
+ * numbers, never in the chain; start, doubt and metadata are T's, whatever prefix is found.
+ *
+ * May include: chain.h, bytes.h, zoo.h. */
+
+#include "wal/chain.h"
+
+#include "wal/bytes.h"
+#include "wal/zoo.h"
+
+/* Is the predecessor's last batch where, and what, the anchor behind it says? */
+static bool joins(struct recovery *recovery, struct segment *predecessor, const struct format_head *anchor)
+{
+    const struct format_anchor *said = &anchor->body.anchor;
+    struct format_head last;
+    if (look_head(recovery, predecessor, said->predecessor_last_offset, &last) != FORMAT_OK) {
+        recovery_note_place(recovery, predecessor->number, said->predecessor_last_offset, anchor->number - 1, 0,
+                            "the last batch of the segment does not read");
+        return false;
+    }
+    bool forced = (anchor->flags & BATCH_FORCED) != 0;
+    uint64_t end_offset = said->predecessor_last_offset + format_batch_padded_bytes(&last, recovery->shape.block_bytes);
+    bool right = last.checksum == anchor->chain && (forced || last.number + 1 == anchor->number) &&
+                 end_offset == said->predecessor_end_offset;
+    if (!right) {
+        recovery_note_place(recovery, predecessor->number, said->predecessor_last_offset, anchor->number - 1,
+                            last.number,
+                            "the segment does not end as its successor says (expected and found are batch numbers)");
+    }
+    return right;
+}
+
+/* Looks at the segment in front of `anchor`. NULL in *out: it cannot be used, and recovery->seen says why. */
+static int step_back(struct recovery *recovery, const struct format_head *anchor, struct segment **out,
+                     struct format_head *out_anchor)
+{
+    *out = NULL;
+    const struct format_anchor *said = &anchor->body.anchor;
+    uint64_t number = said->predecessor_segment;
+    struct segment *segment = number < anchor->segment ? table_find(recovery->table, number) : NULL;
+    if (segment == NULL) {
+        recovery->seen.segment_missing = true;
+        recovery_note_place(recovery, number, 0, number, 0, "the segment is missing (expected is its number)");
+        return 0;
+    }
+    struct format_identity identity;
+    enum format_verdict verdict;
+    int status = look_identity(recovery, segment, &identity, &verdict);
+    if (status != 0) {
+        return status;
+    }
+    if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
+        return look_refuse_foreign(recovery, number);
+    }
+    if (verdict == FORMAT_OK && identity.segment != number && !ZOO(segment_in_checksums)) {
+        recovery->seen.segment_missing = true;
+        recovery_note_place(recovery, number, 0, number, identity.segment,
+                            "the file holds another segment (expected and found are segment numbers)");
+        return 0;
+    }
+    recovery->spare_copies_damaged += verdict != FORMAT_OK;
+    if (!look_opening_anchor(recovery, segment, out_anchor)) {
+        recovery->seen.segment_missing = true;
+        recovery_note_place(recovery, number, recovery->shape.block_bytes, 0, 0,
+                            "the segment's opening anchor does not read");
+        return 0;
+    }
+    if (memcmp(out_anchor->body.anchor.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
+        return look_refuse_foreign(recovery, number);
+    }
+    if (!joins(recovery, segment, anchor) && !ZOO(predecessor_check)) {
+        recovery->seen.does_not_join = true;
+        return 0;
+    }
+    *out = segment;
+    return 0;
+}
+
+/* What an anchor says of the segment in front of it. */
+static void note_facts(struct segment *segment, const struct format_head *own_anchor,
+                       const struct format_head *next_anchor)
+{
+    const struct format_anchor *said = &next_anchor->body.anchor;
+    segment->state = SEGMENT_SEALED;
+    segment->predecessor = own_anchor->body.anchor.predecessor_segment;
+    segment->opening_index = own_anchor->first_index;
+    segment->end_index = next_anchor->first_index;
+    segment->low = said->low;
+    segment->salt = own_anchor->salt;
+    segment->last_number = next_anchor->number - 1;
+    segment->last_checksum = next_anchor->chain;
+    segment->last_offset = said->predecessor_last_offset;
+    segment->end_offset = said->predecessor_end_offset;
+}
+
+/* The seal of a sealed segment is a spare copy of what the anchor behind it says. */
+static void count_spare_seal(struct recovery *recovery, struct segment *segment)
+{
+    uint64_t seal_offset = segment_seal_offset(segment, recovery->shape.block_bytes);
+    struct format_seal seal;
+    bool reads = look_sector(recovery, segment, seal_offset) == 0 &&
+                 format_seal_decode(recovery->scratch, &seal) == FORMAT_OK && seal.segment == segment->number;
+    recovery->spare_copies_damaged += !reads;
+}
+
+int chain_walk_down(struct recovery *recovery)
+{
+    struct format_head anchor = recovery->opening_anchor;
+    struct segment *upper = recovery->tail;
+    while (upper->number > recovery->walk.start.segment) {
+        struct segment *lower;
+        struct format_head lower_anchor;
+        int status = step_back(recovery, &anchor, &lower, &lower_anchor);
+        if (status != 0 || lower == NULL) {
+            return status;
+        }
+        note_facts(lower, &lower_anchor, &anchor);
+        count_spare_seal(recovery, lower);
+        segment_close_file(recovery->io, lower);
+        upper = lower;
+        anchor = lower_anchor;
+    }
+    if (upper->number != recovery->walk.start.segment) {
+        recovery->seen.segment_missing = true;
+        recovery_note_place(recovery, recovery->walk.start.segment, 0, recovery->walk.start.segment, upper->number,
+                            "the start segment is not on the chain (expected and found are segment numbers)");
+    }
+    return 0;
+}
+
+int chain_walk_up(struct recovery *recovery)
+{
+    const struct walk newest = recovery->walk;
+    struct format_start start = newest.start;
+    recovery->acceptable = false;
+    const struct walk *previous = NULL;
+    struct walk walk;
+    for (uint64_t number = start.segment; number < recovery->tail->number; number++) {
+        struct segment *segment = table_find(recovery->table, number);
+        struct format_identity identity;
+        enum format_verdict verdict;
+        struct format_head anchor;
+        if (segment == NULL || look_identity(recovery, segment, &identity, &verdict) != 0 ||
+            !look_opening_anchor(recovery, segment, &anchor) ||
+            (previous != NULL &&
+             (anchor.chain != previous->chain || anchor.body.anchor.predecessor_end_offset != previous->offset))) {
+            break;
+        }
+        if (segment->map.entries == NULL && recovery_take_map(recovery, segment) != 0) {
+            return WAL_ENOMEM;
+        }
+        segment->map.count = 0;
+        struct scan_stop stop;
+        window_look_at(recovery->window, segment->file, segment->bytes);
+        walk_begin(&walk, &anchor, segment->bytes, recovery->shape.block_bytes);
+        int status = scan_run(recovery->window, &walk, &segment->map, &stop);
+        if (status != 0) {
+            return status;
+        }
+        recovery_note_walk(segment, &walk, SEGMENT_SEALED);
+        segment->predecessor = anchor.body.anchor.predecessor_segment;
+        recovery->walk = walk;
+        recovery->stop = stop;
+        recovery->cut_segment = segment;
+        recovery->acceptable = true;
+        previous = &recovery->walk;
+    }
+    if (recovery->acceptable) {
+        /* Start, doubt and metadata never go back: what T says of them holds, whatever records are lost. */
+        recovery->walk.start = start;
+        recovery->walk.doubt_index = newest.doubt_index;
+        recovery->walk.metadata_bytes = newest.metadata_bytes;
+        memcpy(recovery->walk.metadata, newest.metadata, sizeof(newest.metadata));
+        recovery_note_hole(recovery, &recovery->walk, recovery->cut_segment->number, NULL);
+    }
+    window_look_at(recovery->window, recovery->tail->file, recovery->tail->bytes);
+    return 0;
+}

@@ -1,0 +1,19 @@
+/* chain.h - the segments in front of T: do they join, and how far does a readable prefix go when they do not.
+ *
+ * May include: look.h. */
+
+#ifndef WAL_CHAIN_H
+#define WAL_CHAIN_H
+
+#include "wal/look.h"
+
+/* From T's opening anchor, recovery->opening_anchor, down to the start segment of recovery->walk. Each segment that
+ * joins gets its state and facts; one that does not is told in recovery->seen and ends it. 0, or a failure without a
+ * verdict. */
+int chain_walk_down(struct recovery *recovery);
+
+/* Rows Y3 and Y4: how far a readable prefix goes, from the start segment upwards. recovery->walk, cut_segment and
+ * acceptable become the prefix's end. */
+int chain_walk_up(struct recovery *recovery);
+
+#endif

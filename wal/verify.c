@@ -1,0 +1,186 @@
+/* verify.c - every record of the log, read from the disk and checked.
+ *
+ * The happy path: segment after segment, upwards, each pinned while it is read: its batches are scanned through a
+ * window that reads ahead, and what the scan could not enter into the map, of the indexes that are live in it, is
+ * counted as bad. The log may be appended to meanwhile.
+ *
+ * What can fail: memory; a segment file that does not open. A read error or damage is a bad record, with its place in
+ * the report; the work goes on behind it.
+ *
+ * Invariants: nothing is written; every live index is counted once, as a record or as bad; only bytes below the durable
+ * end are judged.
+ *
+ * May include: verify.h, memory.h, scan.h, window.h, bytes.h. */
+
+#include "wal/verify.h"
+
+#include "wal/bytes.h"
+#include "wal/memory.h"
+#include "wal/scan.h"
+#include "wal/window.h"
+
+#include <inttypes.h>
+
+enum { VERIFY_WINDOW_BYTES = 8 << 20, CACHED_WINDOW_BYTES = 1 << 20 };
+
+struct verification {
+    struct wal *log;
+    struct wal_io *io; /* A ring of its own where there can be one, so that reads run ahead. */
+    struct window window;
+    struct map map;
+    uint32_t map_capacity;
+    struct wal_verify_report *report;
+};
+
+/* What of [from, to) the map does not hold counts as bad. */
+static void count_gaps(struct verification *verification, const struct segment *segment, uint64_t from, uint64_t to)
+{
+    struct wal_verify_report *report = verification->report;
+    while (from < to) {
+        const struct map_entry *entry = map_find(&verification->map, from);
+        if (entry != NULL) {
+            uint64_t end_index = entry->first_index + entry->record_count;
+            end_index = end_index < to ? end_index : to;
+            report->records += end_index - from;
+            from = end_index;
+            continue;
+        }
+        uint64_t next = map_next(&verification->map, from);
+        next = next == 0 || next > to ? to : next;
+        if (report->bad_records == 0) {
+            report->first_bad = (struct wal_hole){.first_index = from, .end_index = next, .segment = segment->number};
+        }
+        report->bad_records += next - from;
+        from = next;
+    }
+}
+
+/* Scans one segment (a copy of its facts) from its file. */
+static int verify_segment(struct verification *verification, struct segment *segment, uint64_t end_offset,
+                          uint64_t from, uint64_t to)
+{
+    struct wal *log = verification->log;
+    struct report report = {0};
+    segment->file = -1;
+    int status = segment_open_file(verification->io, segment, false, &report);
+    if (status != 0) {
+        return status;
+    }
+    window_look_at(&verification->window, segment->file, segment->bytes);
+    verification->map.count = 0;
+    bool damaged;
+    const struct scan_expected expected = {.segment = segment->number,
+                                           .segment_bytes = segment->bytes,
+                                           .end_offset = end_offset,
+                                           .end_index = segment->end_index,
+                                           .record_count = segment->record_count,
+                                           .keep_doubtful = log->read_only && segment->state == SEGMENT_OPEN};
+    status = scan_whole(&verification->window, &expected, log->shape.block_bytes, &verification->map, &damaged);
+    verification->report->bytes += end_offset;
+    count_gaps(verification, segment, from, to);
+    window_look_at(&verification->window, -1, 0);
+    segment_close_file(verification->io, segment);
+    return status;
+}
+
+/* The live indexes of a segment, and how far its bytes go. The lock held. */
+static void live_part(const struct wal *log, const struct segment *segment, uint64_t *from, uint64_t *to,
+                      uint64_t *end_offset)
+{
+    *from = segment->low > log->start_index ? segment->low : log->start_index;
+    *to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
+    uint64_t superseded_index = table_superseded_from(&log->table, segment);
+    *to = superseded_index < *to ? superseded_index : *to;
+    *end_offset = segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
+}
+
+static int verify_all(struct verification *verification, int (*progress)(void *, uint64_t, uint64_t), void *context)
+{
+    struct wal *log = verification->log;
+    uint64_t done_number = 0;
+    for (;;) {
+        log_lock(log);
+        struct segment *segment = NULL;
+        uint64_t total_bytes = verification->report->bytes;
+        for (uint32_t i = log->table.count; i-- > 0;) {
+            struct segment *candidate = log->table.list[i];
+            bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
+            if (live && candidate->number > done_number) {
+                total_bytes += candidate->end_offset;
+                segment = candidate;
+            }
+        }
+        if (segment == NULL) {
+            log_unlock(log);
+            return 0;
+        }
+        uint64_t from;
+        uint64_t to;
+        uint64_t end_offset;
+        live_part(log, segment, &from, &to, &end_offset);
+        segment->pins++;
+        struct segment copy = *segment;
+        log_unlock(log);
+        int status = verification->map.capacity >= map_capacity(copy.bytes, log->shape.block_bytes)
+                         ? verify_segment(verification, &copy, end_offset, from, to)
+                         : WAL_ENOMEM;
+        log_lock(log);
+        segment->pins--;
+        log_unlock(log);
+        done_number = copy.number;
+        if (status != 0) {
+            return status;
+        }
+        if (progress != NULL && progress(context, verification->report->bytes, total_bytes) != 0) {
+            return WAL_EAGAIN;
+        }
+    }
+}
+
+int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress)(void *, uint64_t, uint64_t),
+               void *context)
+{
+    *report = (struct wal_verify_report){0};
+    struct verification verification = {.log = log, .io = log->io, .report = report};
+    struct wal_io *own_io = NULL;
+    unsigned flags = (log->options.flags & WAL_BUFFERED) != 0 ? WAL_IO_BUFFERED : 0;
+    if (log->directory != NULL && log->asynchronous && wal_io_uring(log->directory, flags, &own_io) == 0) {
+        verification.io = own_io;
+    }
+    uint64_t largest_bytes = log->shape.segment_bytes;
+    log_lock(log);
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        largest_bytes = log->table.list[i]->bytes > largest_bytes ? log->table.list[i]->bytes : largest_bytes;
+    }
+    log_unlock(log);
+    verification.map.capacity = map_capacity(largest_bytes, log->shape.block_bytes);
+    verification.map.entries =
+        memory_take(log->options.allocator, verification.map.capacity * sizeof(struct map_entry), 16);
+    /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads
+     * are large. */
+    uint32_t window_bytes = verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES;
+    int status = verification.map.entries == NULL ? WAL_ENOMEM
+                                                  : window_create(&verification.window, verification.io, own_io != NULL,
+                                                                  window_bytes, log->options.allocator);
+    if (status == 0) {
+        status = verify_all(&verification, progress, context);
+        window_destroy(&verification.window);
+    }
+    memory_give(log->options.allocator, verification.map.entries, verification.map.capacity * sizeof(struct map_entry));
+    if (own_io != NULL) {
+        own_io->ops->destroy(own_io);
+    }
+    if (status == WAL_ENOMEM) {
+        log_lock(log);
+        (void)report_set(&log->report, status, "out of memory for reading the log");
+        log_unlock(log);
+    }
+    if (status == 0 && report->bad_records != 0) {
+        log_lock(log);
+        status = report_set(&log->report, WAL_ECORRUPT,
+                            "%" PRIu64 " records do not read, the first of them index %" PRIu64 " in segment %" PRIu64,
+                            report->bad_records, report->first_bad.first_index, report->first_bad.segment);
+        log_unlock(log);
+    }
+    return status;
+}
