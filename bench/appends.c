@@ -46,6 +46,7 @@ static struct wal_options options_of(const struct bench_case *self)
     options.backend = self->backend;
     options.segments_ready = options.segment_bytes > segment_bytes_default ? 2 : 8;
     options.segments_pool_max = 16;
+    options.batches_in_flight_max = self->batches_in_flight; /* 0: the library's default, one. */
     if (options.segment_bytes < UINT64_C(4) << 20)
         options.batch_bytes_max = (uint32_t)(options.segment_bytes / 4);
     return options;
