@@ -898,6 +898,23 @@ static void test_options_out_of_range(void **state)
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+/* What fails after the verdict was reached is what the text tells, not the verdict: an option that this log's blocks do
+ * not suit. */
+static void test_option_against_the_log_found(void **state)
+{
+    char path[SCRATCH_PATH_BYTES];
+    assert_true(snprintf(path, sizeof(path), "%s/log", (char *)*state) < (int)sizeof(path));
+    struct wal *log = NULL;
+    struct wal_options options = small(WAL_CREATE);
+    options.block_bytes = BLOCK;
+    assert_int_equal(wal_open(path, &options, &log, NULL), 0);
+    assert_int_equal(wal_close(log), 0);
+    options = small(WAL_POWERSAFE_OVERWRITE);
+    options.block_bytes = 512;
+    options.batch_bytes_max = 4 * BLOCK + 512;
+    expect_bad_options(path, options, "batch_bytes_max and segment_bytes must be whole numbers of the log's blocks");
+}
+
 static int append_of(struct wal *log, struct wal_append append)
 {
     uint64_t last = wal_last_index(log);
@@ -1181,6 +1198,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_shorter_than_the_caller_knows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segment_cut_short, setup, teardown),
         cmocka_unit_test_setup_teardown(test_options_out_of_range, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_option_against_the_log_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse_of_append, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse_of_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_only_refuses_writes, setup, teardown),

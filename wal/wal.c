@@ -193,7 +193,7 @@ static int open_on_disk(struct wal *log, struct wal **log_out, struct wal_verdic
         status = prepare_start_thread(log);
     }
     if (status != 0) {
-        if (verdict->text[0] == '\0' || verdict->kind == WAL_VERDICT_NONE) {
+        if (log->report.text[0] != '\0') { /* The verdict's own sentence, or what failed after it was reached. */
             (void)snprintf(verdict->text, sizeof(verdict->text), "%s", log->report.text);
         }
         log_tell(log, WAL_LOG_ERROR, "%s", log->report.text);
@@ -611,6 +611,15 @@ int wal_cursor_next(struct wal_cursor *cursor, struct wal_record *record)
         cursor->next_index++;
     }
     return status;
+}
+
+int wal_cursor_place(const struct wal_cursor *cursor, struct wal_place *place)
+{
+    if (cursor->reader->last.segment == 0) {
+        return WAL_EINVAL;
+    }
+    *place = cursor->reader->last;
+    return 0;
 }
 
 void wal_cursor_seek(struct wal_cursor *cursor, uint64_t index)
