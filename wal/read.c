@@ -352,6 +352,7 @@ int reader_record(struct reader *reader, uint64_t index, struct wal_record *out)
     atomic_fetch_add_explicit(&log->reads, 1, memory_order_relaxed);
     *out = (struct wal_record){
         .data = record.payload, .size = record.length, .type = record.type, .tag = record.tag, .index = index};
+    reader->last = (struct wal_place){reader->segment, reader->offset};
     step_over(reader, &record);
     return 0;
 }

@@ -23,6 +23,7 @@ struct reader {
     uint64_t run_end_index;
     uint64_t offset;
     uint64_t run_end_offset;
+    struct wal_place last; /* Of the record given out last; segment 0: none was. */
 };
 
 /* WAL_ENOMEM. */

@@ -417,6 +417,15 @@ WAL_CHECKED int wal_cursor_open(struct wal *log, uint64_t first_index, struct wa
  * wal_cursor_seek past it to read on. */
 WAL_CHECKED int wal_cursor_next(struct wal_cursor *cursor, struct wal_record *record);
 
+/* Where a record stands: the offset of its header in the segment's file. For tools and messages. */
+struct wal_place {
+    uint64_t segment;
+    uint64_t offset;
+};
+
+/* The place of the record that wal_cursor_next returned last. WAL_EINVAL: it has returned none yet. */
+WAL_CHECKED int wal_cursor_place(const struct wal_cursor *cursor, struct wal_place *place);
+
 /* The next record returned will be `index`. */
 WAL_API void wal_cursor_seek(struct wal_cursor *cursor, uint64_t index);
 WAL_API void wal_cursor_close(struct wal_cursor *cursor);
