@@ -33,7 +33,8 @@ LIBRARY_OBJECTS := $(LIBRARY:%=$(OUT)/obj/wal/%.o)
 POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
 ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard bench/*.c))
-TOOLS := $(patsubst tools/%.c,$(OUT)/%,$(wildcard tools/*.c))
+WALDUMP_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tools/*.c))
+TOOLS := $(if $(wildcard tools/waldump.c),$(OUT)/waldump)
 
 # tests/: programs are test_*, fuzz_*, and those named here; the rest helps them.
 CRASH := $(filter-out tests/crash_model.c,$(wildcard tests/crash_*.c))
@@ -91,7 +92,8 @@ $(OUT)/libwal.so: $(LIBRARY_OBJECTS)
 $(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
-$(TOOLS): $(OUT)/%: $(OUT)/obj/tools/%.o $(OUT)/libwal.a
+# The public library, and the format beside it, whose names the library hides.
+$(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
@@ -137,7 +139,7 @@ tidy: $(OUT)/.setup-tidy
 	python3 tests/tidy.py --self-test
 	python3 tests/tidy.py
 format: $(OUT)/.setup-tidy
-	clang-format -i wal/*.[ch] bench/*.[ch] tests/*.[ch]
+	clang-format -i wal/*.[ch] bench/*.[ch] tests/*.[ch] tools/*.[ch]
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/include/wal $(DESTDIR)$(LIBDIR)/pkgconfig

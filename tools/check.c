@@ -1,0 +1,403 @@
+/* check.c - verify: is it whole?
+ *
+ * The happy path: the library opens the log read only and gives its verdict, which covers the newest segment wholly and
+ * the others by their ends; with --deep every record of every segment is read and checked. Of one segment file alone
+ * the chain is walked here.
+ *
+ * What can fail: what is asked about: an end torn by a crash is in order (exit 0, with a note), an uncertain one and
+ * damage are not (exit 1). A log may be written to meanwhile: nothing bad is believed before it was seen twice.
+ *
+ * Invariants: nothing is written; each outcome has its own word; what is not in order names segment, offset and index,
+ * and the next command to run. */
+
+#define _GNU_SOURCE
+#include "tools/chain.h"
+#include "tools/waldump.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum outcome { OUTCOME_CLEAN, OUTCOME_TORN, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
+enum { LOOKS_MAX = 5, LOOK_PAUSE_MS = 30 };
+
+struct finding {
+    enum outcome outcome;
+    int row; /* 0: none, of one segment alone. */
+    uint64_t first_index;
+    uint64_t last_index;
+    uint64_t segments;
+    uint64_t segment; /* The place concerned, */
+    uint64_t offset;
+    uint64_t index;
+    uint64_t expected;
+    uint64_t found;
+    uint64_t mark;
+    bool closed;
+    bool begun; /* There is an opening anchor: the indexes mean something. */
+    bool deep;
+    uint64_t records; /* Read and checked. */
+    uint64_t bytes;
+    uint64_t bad_records;
+    uint64_t spare_copies_damaged;
+    char text[700];
+    char next[400];
+};
+
+static const char *const outcome_words[] = {"clean", "torn", "uncertain", "damaged"};
+
+static void pause_a_little(void)
+{
+    const struct timespec pause = {.tv_nsec = LOOK_PAUSE_MS * 1000000L};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* --- what is said -------------------------------------------------------------------------------- */
+
+static void show_text(const struct settings *settings, const struct finding *finding)
+{
+    static const char *const headlines[] = {"CLEAN", "TORN TAIL, normal after a crash", "UNCERTAIN TAIL", "DAMAGED"};
+    static const char *const colours[] = {"\033[32m", "\033[33m", "\033[31m", "\033[31m"};
+    const char *on = settings->colour ? colours[finding->outcome] : "";
+    const char *off = settings->colour ? "\033[0m" : "";
+    (void)printf("%s: %s%s%s\n", settings->path, on, headlines[finding->outcome], off);
+    if (!finding->begun) {
+        (void)printf("  no batches");
+    } else if (finding->first_index <= finding->last_index) {
+        (void)printf("  records %" PRIu64 " to %" PRIu64, finding->first_index, finding->last_index);
+    } else {
+        (void)printf("  no records; the next index is %" PRIu64, finding->last_index + 1);
+    }
+    (void)printf("; %" PRIu64 " segment%s", finding->segments, finding->segments == 1 ? "" : "s");
+    if (finding->deep) {
+        (void)printf("; %" PRIu64 " records in %" PRIu64 " MiB read and checked", finding->records,
+                     finding->bytes >> 20);
+    }
+    (void)printf("\n  %s\n", finding->text);
+    if (finding->spare_copies_damaged != 0) {
+        (void)printf("  note: %" PRIu64 " identities or seals do not read; the log reads without them (waldump ls)\n",
+                     finding->spare_copies_damaged);
+    }
+    if (finding->next[0] != '\0') {
+        (void)printf("  next: %s\n", finding->next);
+    }
+    emit_finish();
+}
+
+static void show_row(struct settings *settings, const struct finding *finding)
+{
+    static const struct emit_column columns[] = {{"path", -20}, {"outcome", -9}, {"row", 3},    {"first", 10},
+                                                 {"last", 10},  {"place", -14},  {"index", 10}, {"expected", 10},
+                                                 {"found", 10}, {"records", 10}, {"bytes", 12}, {"bad_records", 11},
+                                                 {"text", -1},  {"next", 0}};
+    struct emit *emit = &settings->emit;
+    emit_begin(emit, "waldump.verify/1", columns, sizeof(columns) / sizeof(columns[0]));
+    emit_row(emit);
+    emit_text(emit, "path", settings->path);
+    emit_text(emit, "outcome", outcome_words[finding->outcome]);
+    emit_u64(emit, "row", (uint64_t)finding->row);
+    emit_u64(emit, "first", finding->first_index);
+    emit_u64(emit, "last", finding->last_index);
+    emit_place(emit, finding->segment, finding->offset);
+    emit_u64(emit, "index", finding->index);
+    emit_u64(emit, "expected", finding->expected);
+    emit_u64(emit, "found", finding->found);
+    emit_u64(emit, "records", finding->records);
+    emit_u64(emit, "bytes", finding->bytes);
+    emit_u64(emit, "bad_records", finding->bad_records);
+    emit_text(emit, "text", finding->text);
+    emit_text(emit, "next", finding->next);
+    emit_u64(emit, "mark", finding->mark);
+    emit_u64(emit, "segments", finding->segments);
+    emit_u64(emit, "spare_copies_damaged", finding->spare_copies_damaged);
+    emit_bool(emit, "closed", finding->closed);
+    emit_bool(emit, "deep", finding->deep);
+    emit_bool(emit, "partial", interrupted());
+    emit_end(emit);
+}
+
+static int conclude(struct settings *settings, const struct finding *finding)
+{
+    if (!settings->quiet && settings->emit.format == EMIT_TEXT) {
+        show_text(settings, finding);
+    } else if (!settings->quiet) {
+        show_row(settings, finding);
+    }
+    bool negative = finding->outcome >= OUTCOME_UNCERTAIN || (settings->strict && finding->outcome == OUTCOME_TORN);
+    return negative ? EXIT_NEGATIVE : EXIT_READABLE;
+}
+
+/* --- a directory --------------------------------------------------------------------------------- */
+
+static void from_verdict(const struct settings *settings, const struct wal_verdict *verdict, struct finding *finding)
+{
+    static const enum outcome outcomes[] = {
+        [WAL_VERDICT_NONE] = OUTCOME_DAMAGED,    [WAL_VERDICT_CLEAN] = OUTCOME_CLEAN,
+        [WAL_VERDICT_TORN] = OUTCOME_TORN,       [WAL_VERDICT_UNCERTAIN] = OUTCOME_UNCERTAIN,
+        [WAL_VERDICT_CORRUPT] = OUTCOME_DAMAGED,
+    };
+    *finding = (struct finding){.outcome = outcomes[verdict->kind],
+                                .row = verdict->row,
+                                .first_index = verdict->first_index,
+                                .last_index = verdict->last_index,
+                                .segment = verdict->segment,
+                                .offset = verdict->offset,
+                                .index = verdict->index,
+                                .expected = verdict->expected,
+                                .found = verdict->found,
+                                .mark = verdict->mark,
+                                .closed = verdict->closed,
+                                .begun = true,
+                                .spare_copies_damaged = verdict->spare_copies_damaged};
+    (void)snprintf(finding->text, sizeof(finding->text), "row Y%d: %s", verdict->row, verdict->text);
+    if (finding->outcome != OUTCOME_CLEAN) {
+        (void)snprintf(finding->next, sizeof(finding->next),
+                       "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %.200s%s", verdict->segment, verdict->offset,
+                       settings->path, finding->outcome == OUTCOME_TORN ? "" : "; then restore, or waldump repair");
+    }
+}
+
+static int tell_progress(void *context, uint64_t bytes_done, uint64_t bytes_total)
+{
+    progress_tell(context, bytes_done, bytes_total);
+    return interrupted();
+}
+
+/* Where in its segment the first bad record stands, and what is wrong there. */
+static void locate_damage(const struct settings *settings, const struct wal_hole *hole, struct finding *finding)
+{
+    struct segments segments;
+    finding->segment = hole->segment;
+    finding->index = hole->first_index;
+    if (segments_open(&segments, settings->path) == 0) {
+        struct segment_file *file = segments_find(&segments, hole->segment);
+        struct chain chain;
+        if (file != NULL && file->anchor_verdict == FORMAT_OK) {
+            chain_begin(&chain, file, segments.block_bytes);
+            chain_walk(&chain, file, segments.block_bytes);
+            bool record = chain.reason == CHAIN_BAD_RECORD;
+            char story[CHAIN_STORY_BYTES];
+            chain_story(&chain, story);
+            finding->offset = record ? chain.bad_offset : chain.offset;
+            finding->index = record ? chain.bad_index : chain.next_index;
+            finding->expected = chain.expected;
+            finding->found = chain.found;
+            (void)snprintf(finding->text, sizeof(finding->text),
+                           "%" PRIu64 " records do not read, from index %" PRIu64 " on: segment %" PRIu64
+                           ", offset 0x%" PRIx64 ": %s. They were durable: this is not a torn tail",
+                           finding->bad_records, hole->first_index, hole->segment, finding->offset, story);
+        }
+    }
+    segments_close(&segments);
+    if (finding->text[0] == '\0') {
+        (void)snprintf(finding->text, sizeof(finding->text),
+                       "%" PRIu64 " records do not read, from index %" PRIu64 " on, in segment %" PRIu64,
+                       finding->bad_records, hole->first_index, hole->segment);
+    }
+    (void)snprintf(finding->next, sizeof(finding->next),
+                   "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %.200s; then restore from a copy or a peer",
+                   hole->segment, finding->offset, settings->path);
+}
+
+/* One look. *again: what it saw may come from a log that moves. */
+static int look_at_log(const struct settings *settings, struct finding *finding)
+{
+    struct view_log view;
+    int code = view_open(&view, settings->path);
+    if (code > EXIT_NEGATIVE) {
+        return code;
+    }
+    from_verdict(settings, &view.verdict, finding);
+    struct wal_stats stats = {0};
+    if (view.log != NULL) {
+        wal_stats(view.log, &stats);
+        finding->segments = stats.segments;
+    }
+    if (settings->deep && view.log != NULL) {
+        struct wal_verify_report report;
+        int status = wal_verify(view.log, &report, tell_progress, (void *)settings->path);
+        progress_end();
+        if (status != 0 && status != WAL_ECORRUPT && status != WAL_EAGAIN) {
+            (void)view_status(&view, status);
+            view_close(&view);
+            return EXIT_DISK;
+        }
+        finding->deep = true;
+        finding->records = report.records;
+        finding->bytes = report.bytes;
+        finding->bad_records = report.bad_records;
+        if (status == WAL_ECORRUPT && finding->outcome < OUTCOME_UNCERTAIN) {
+            finding->outcome = OUTCOME_DAMAGED;
+            finding->text[0] = '\0';
+            locate_damage(settings, &report.first_bad, finding);
+        }
+    }
+    view_close(&view);
+    return EXIT_READABLE;
+}
+
+/* A writer rolls, truncates and recycles while we read: what is bad must be so twice, in the same place. */
+static int verify_log(struct settings *settings)
+{
+    struct finding finding = {0};
+    struct finding before = {0};
+    for (unsigned turn = 0;; turn++) {
+        int code = look_at_log(settings, &finding);
+        if (code != 0) {
+            return code;
+        }
+        bool same = turn != 0 && finding.segment == before.segment && finding.offset == before.offset &&
+                    finding.index == before.index && finding.first_index == before.first_index;
+        if (finding.outcome == OUTCOME_CLEAN || same || turn == LOOKS_MAX || interrupted()) {
+            return conclude(settings, &finding);
+        }
+        before = finding;
+        pause_a_little();
+    }
+}
+
+/* --- one segment --------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 2, 3))) static void say(struct finding *finding, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(finding->text, sizeof(finding->text), format, arguments);
+    va_end(arguments);
+}
+
+/* It is sealed: its batches must end as the seal says. */
+static void judge_sealed(const struct segment_file *file, const struct chain *chain, struct finding *finding)
+{
+    const struct format_seal *seal = &file->seal;
+    char story[CHAIN_STORY_BYTES];
+    chain_story(chain, story);
+    if (chain->offset == seal->end_offset && chain->number - 1 == seal->last_number &&
+        chain->checksum == seal->last_checksum) {
+        finding->outcome = OUTCOME_CLEAN;
+        say(finding, "sealed; every batch up to its end at 0x%" PRIx64 " was read and checked", seal->end_offset);
+        return;
+    }
+    finding->outcome = OUTCOME_DAMAGED;
+    say(finding, "sealed with batches up to 0x%" PRIx64 " (number %" PRIu64 "), but at 0x%" PRIx64 " stands %s",
+        seal->end_offset, seal->last_number, finding->offset, story);
+}
+
+/* Not sealed: it may be the newest; marks behind the end tell what was durable. */
+static void judge_open(struct segment_file *file, uint32_t block_bytes, const struct chain *chain,
+                       struct finding *finding)
+{
+    struct behind behind;
+    char story[CHAIN_STORY_BYTES];
+    chain_story(chain, story);
+    chain_look_behind(file, block_bytes, chain->offset, chain->salt, &behind);
+    finding->mark = behind.highest_mark;
+    if (behind.highest_mark >= chain->number) {
+        finding->outcome = OUTCOME_DAMAGED;
+        say(finding,
+            "at 0x%" PRIx64 " stands %s; but a mark at 0x%" PRIx64 " says that batch %" PRIu64
+            " was durable, and batch %" PRIu64 " is missing",
+            finding->offset, story, behind.mark_offset, behind.highest_mark, chain->number);
+        return;
+    }
+    bool quiet = chain->reason == CHAIN_FULL || chain->reason == CHAIN_ZERO || chain->reason == CHAIN_OTHER ||
+                 (chain->reason == CHAIN_OTHER_SALT && chain->head.number < chain->number) ||
+                 (chain->reason == CHAIN_NO_HEAD && file->identity_verdict == FORMAT_OK &&
+                  file->identity.prefill == PREFILL_RECYCLED);
+    if (quiet && behind.batches == 0) {
+        finding->outcome = OUTCOME_CLEAN;
+        say(finding, "not sealed; its batches end at 0x%" PRIx64 ": %s", chain->offset, story);
+        return;
+    }
+    finding->outcome = OUTCOME_TORN;
+    say(finding,
+        "not sealed; its batches end at 0x%" PRIx64 ", where stands %s. One segment alone cannot tell more: verify the "
+        "directory",
+        chain->offset, story);
+}
+
+static void look_at_segment(const struct settings *settings, struct segments *segments, struct finding *finding)
+{
+    struct segment_file *file = &segments->list[0];
+    struct chain chain;
+    *finding = (struct finding){.segments = 1, .segment = file->number, .deep = true, .bytes = file->bytes};
+    (void)snprintf(finding->next, sizeof(finding->next), "waldump explain --offset %" PRIu64 ":0x%x %.200s",
+                   file->number, segments->block_bytes, settings->path);
+    if (file->identity_verdict == FORMAT_OK && file->identity.segment != file->number) {
+        finding->outcome = OUTCOME_DAMAGED;
+        finding->expected = file->number;
+        finding->found = file->identity.segment;
+        say(finding, "the file's name is segment %" PRIu64 "'s, its identity is segment %" PRIu64 "'s", file->number,
+            file->identity.segment);
+        return;
+    }
+    if (file->anchor_verdict != FORMAT_OK) {
+        bool ready = file->identity_verdict == FORMAT_OK;
+        finding->outcome = ready ? OUTCOME_CLEAN : OUTCOME_DAMAGED;
+        finding->offset = segments->block_bytes;
+        say(finding, "%s: identity: %s; opening anchor: %s", ready ? "prepared, not begun" : "nothing of it reads",
+            format_verdict_text(file->identity_verdict), format_verdict_text(file->anchor_verdict));
+        finding->next[0] = ready ? '\0' : finding->next[0];
+        return;
+    }
+    chain_begin(&chain, file, segments->block_bytes);
+    chain_walk(&chain, file, segments->block_bytes);
+    finding->begun = true;
+    finding->first_index = file->anchor.first_index;
+    finding->last_index = chain.next_index - 1;
+    finding->records = chain.records;
+    finding->offset = chain.reason == CHAIN_BAD_RECORD ? chain.bad_offset : chain.offset;
+    finding->index = chain.reason == CHAIN_BAD_RECORD ? chain.bad_index : chain.next_index;
+    finding->expected = chain.expected;
+    finding->found = chain.found;
+    finding->closed = chain.last_kind == BATCH_CLOSE;
+    if (file->seal_verdict == FORMAT_OK) {
+        judge_sealed(file, &chain, finding);
+    } else {
+        judge_open(file, segments->block_bytes, &chain, finding);
+    }
+    finding->bad_records = finding->outcome == OUTCOME_DAMAGED;
+    if (finding->outcome == OUTCOME_CLEAN) {
+        finding->next[0] = '\0';
+    } else {
+        (void)snprintf(finding->next, sizeof(finding->next),
+                       "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %.200s", file->number, finding->offset,
+                       settings->path);
+    }
+}
+
+static int verify_segment(struct settings *settings, struct segments *segments)
+{
+    struct finding finding;
+    struct finding before = {0};
+    for (unsigned turn = 0;; turn++) {
+        if (!segment_refresh(segments, &segments->list[0])) {
+            complain("%s: it is gone", settings->path);
+            return EXIT_DISK;
+        }
+        look_at_segment(settings, segments, &finding);
+        if (segments->list[0].error != 0) {
+            complain("%s: %s", settings->path, strerror(segments->list[0].error));
+            return EXIT_DISK;
+        }
+        bool same = turn != 0 && finding.outcome == before.outcome && finding.offset == before.offset;
+        if (finding.outcome == OUTCOME_CLEAN || same || turn == LOOKS_MAX || interrupted()) {
+            return conclude(settings, &finding);
+        }
+        before = finding;
+        pause_a_little();
+    }
+}
+
+int command_verify(struct settings *settings)
+{
+    struct segments segments;
+    int code = segments_open(&segments, settings->path);
+    if (code == 0) {
+        code = segments.single ? verify_segment(settings, &segments) : verify_log(settings);
+    }
+    segments_close(&segments);
+    return code;
+}

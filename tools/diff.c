@@ -1,0 +1,192 @@
+/* diff.c - the first divergence of two logs, as of two replicas.
+ *
+ * The happy path: both are opened read only; of the indexes that both hold, records are compared one by one, type, tag
+ * and bytes, until one differs.
+ *
+ * What can fail: damage in either: exit code 1, with the place. One log's being shorter, or starting later, is no
+ * divergence: it is told, and is exit code 1 with --strict only.
+ *
+ * Invariants: nothing is concluded of indexes that only one of them holds. */
+
+#include "tools/waldump.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct side {
+    const char *name;
+    struct view_log view;
+    struct wal_cursor *cursor;
+    uint64_t first;
+    uint64_t last;
+    struct wal_record record;
+    struct wal_place place;
+    int status; /* Of the record at hand. */
+};
+
+static int open_side(struct side *side, const char *path)
+{
+    side->name = path;
+    int code = view_open(&side->view, path);
+    if (code != 0) {
+        view_tell(&side->view);
+    }
+    if (side->view.log == NULL) {
+        return code;
+    }
+    side->first = wal_first_index(side->view.log);
+    side->last = wal_durable_index(side->view.log);
+    int status = wal_cursor_open(side->view.log, side->first, &side->cursor);
+    int told = view_status(&side->view, status);
+    return told > code ? told : code;
+}
+
+static void close_side(struct side *side)
+{
+    wal_cursor_close(side->cursor);
+    view_close(&side->view);
+}
+
+static void step(struct side *side, uint64_t index)
+{
+    wal_cursor_seek(side->cursor, index);
+    side->status = wal_cursor_next(side->cursor, &side->record);
+    if (side->status == 0) {
+        side->status = wal_cursor_place(side->cursor, &side->place);
+    }
+}
+
+/* What differs in the records at hand; NULL: nothing. */
+static const char *difference(const struct side *a, const struct side *b)
+{
+    if (a->status != 0 || b->status != 0) {
+        return "it does not read";
+    }
+    if (a->record.tag != b->record.tag) {
+        return "tag";
+    }
+    if (a->record.type != b->record.type) {
+        return "type";
+    }
+    if (a->record.size != b->record.size) {
+        return "size";
+    }
+    bool same = a->record.size == 0 || memcmp(a->record.data, b->record.data, a->record.size) == 0;
+    return same ? NULL : "payload";
+}
+
+static void tell_record(const struct side *side, uint64_t index)
+{
+    char buffer[24];
+    if (side->status != 0) {
+        char text[512] = "";
+        (void)wal_errmsg(side->view.log, text, sizeof(text));
+        (void)printf("  %s: index %" PRIu64 ": %s\n", side->name, index, text);
+        return;
+    }
+    (void)printf("  %s: index %" PRIu64 " at %" PRIu64 ":0x%" PRIx64 ", tag %" PRIu64 ", type %s, %" PRIu32
+                 " bytes, xxh3 %016" PRIx64 "\n",
+                 side->name, index, side->place.segment, side->place.offset, side->record.tag,
+                 type_text(side->record.type, buffer), side->record.size,
+                 payload_digest(side->record.data, side->record.size));
+}
+
+static void tell_range(const struct side *side)
+{
+    if (side->first > side->last) {
+        (void)printf("%s: empty, the next index is %" PRIu64 "\n", side->name, side->last + 1);
+    } else {
+        (void)printf("%s: records %" PRIu64 " to %" PRIu64 "\n", side->name, side->first, side->last);
+    }
+}
+
+/* [first, last] is what was compared; empty when first > last. index: where they differ, with what != NULL. */
+static void show_result(struct settings *settings, const struct side *a, const struct side *b, uint64_t first,
+                        uint64_t last, uint64_t index, const char *what)
+{
+    struct emit *emit = &settings->emit;
+    if (settings->quiet) {
+        return;
+    }
+    if (emit->format != EMIT_TEXT) {
+        static const struct emit_column columns[] = {{"outcome", 9}, {"first", 10},   {"last", 10},
+                                                     {"index", 10},  {"what", 10},    {"a_first", 10},
+                                                     {"a_last", 10}, {"b_first", 10}, {"b_last", 10}};
+        emit_begin(emit, "waldump.diff/1", columns, 9);
+        emit_row(emit);
+        emit_text(emit, "outcome", what != NULL ? "differ" : first > last ? "disjoint" : "same");
+        emit_u64(emit, "first", first);
+        emit_u64(emit, "last", last);
+        what != NULL ? emit_u64(emit, "index", index) : emit_none(emit, "index");
+        what != NULL ? emit_text(emit, "what", what) : emit_none(emit, "what");
+        emit_u64(emit, "a_first", a->first);
+        emit_u64(emit, "a_last", a->last);
+        emit_u64(emit, "b_first", b->first);
+        emit_u64(emit, "b_last", b->last);
+        emit_bool(emit, "partial", interrupted());
+        emit_end(emit);
+        return;
+    }
+    tell_range(a);
+    tell_range(b);
+    uint64_t same_end = what != NULL ? index : last + 1;
+    if (same_end > first && first <= last) {
+        (void)printf("same: %" PRIu64 " to %" PRIu64 "%s\n", first, same_end - 1,
+                     interrupted() ? " (interrupted)" : "");
+    }
+    if (what != NULL) {
+        (void)printf("first difference: index %" PRIu64 ": %s\n", index, what);
+        tell_record(a, index);
+        tell_record(b, index);
+    } else if (first > last) {
+        (void)printf("no index is in both\n");
+    } else if (a->last != b->last) {
+        const struct side *longer = a->last > b->last ? a : b;
+        uint64_t more = a->last > b->last ? a->last - b->last : b->last - a->last;
+        (void)printf("%s has %" PRIu64 " more; no difference in what both hold\n", longer->name, more);
+    } else {
+        (void)printf("no difference\n");
+    }
+}
+
+static int compare(struct settings *settings, struct side *a, struct side *b)
+{
+    uint64_t first = a->first > b->first ? a->first : b->first;
+    uint64_t last = a->last < b->last ? a->last : b->last;
+    first = settings->from > first ? settings->from : first;
+    last = settings->to < last ? settings->to : last;
+    const char *what = NULL;
+    uint64_t index = first;
+    for (; index <= last && !interrupted(); index++) {
+        step(a, index);
+        step(b, index);
+        what = difference(a, b);
+        if (what != NULL) {
+            break;
+        }
+        if ((index & 4095) == 0) {
+            progress_tell(a->name, (index - first) << 20, (last - first + 1) << 20);
+        }
+    }
+    progress_end();
+    show_result(settings, a, b, first, last, index, what);
+    bool uneven = first > last || a->last != b->last || a->first != b->first;
+    return what != NULL || (settings->strict && uneven) ? EXIT_NEGATIVE : EXIT_READABLE;
+}
+
+int command_diff(struct settings *settings)
+{
+    struct side a = {0};
+    struct side b = {0};
+    int code = open_side(&a, settings->path);
+    int second = code > EXIT_NEGATIVE ? code : open_side(&b, settings->second);
+    code = second > code ? second : code;
+    if (code <= EXIT_NEGATIVE && a.cursor != NULL && b.cursor != NULL) {
+        int found = compare(settings, &a, &b);
+        code = found > code ? found : code;
+    }
+    close_side(&a);
+    close_side(&b);
+    return code;
+}

@@ -1,0 +1,97 @@
+/* segments.h - the files of a log as they lie on the disk, whatever is in them.
+ *
+ * Reads only; no lock; believes nothing. For what recovery would deliver, the library is asked (wal.h); this is the
+ * other view: every block, every batch, dead or alive. */
+
+#ifndef TOOLS_SEGMENTS_H
+#define TOOLS_SEGMENTS_H
+
+#include "wal/format.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct segment_file {
+    uint64_t number; /* From the name. */
+    uint64_t bytes;  /* Size of the file. */
+    uint64_t size;   /* What the identity says, or the file's when that does not read. */
+    int fd;
+    int error; /* errno of the last read that failed; 0: none did. */
+
+    enum format_verdict identity_verdict;
+    struct format_identity identity;
+    enum format_verdict anchor_verdict; /* FORMAT_OK: a self-valid anchor stands in block 1. */
+    struct format_head anchor;
+    enum format_verdict seal_verdict; /* FORMAT_OK: a seal of this very segment. */
+    struct format_seal seal;
+
+    uint8_t *window; /* Bytes [window_offset, + window_filled) of the file. */
+    uint64_t window_offset;
+    uint64_t window_filled;
+    uint64_t window_bytes;
+};
+
+struct segments {
+    char *directory;
+    int directory_fd;
+    bool single; /* One segment file was named, not a directory. */
+    uint32_t block_bytes;
+    uint8_t uuid[FORMAT_UUID_BYTES];
+    struct segment_file *list; /* Numbers rising. */
+    unsigned count;
+};
+
+/* Opens a directory or one segment file and looks at identity, opening anchor and seal of each segment. 0, or an exit
+ * code after it has said on stderr what is wrong: EXIT_DISK, EXIT_NEWER. */
+int segments_open(struct segments *segments, const char *path);
+void segments_close(struct segments *segments);
+
+struct segment_file *segments_find(const struct segments *segments, uint64_t number);
+
+/* The newest segment with an opening anchor; NULL: none has one. */
+struct segment_file *segments_newest_begun(const struct segments *segments);
+
+/* Looks again, at a file that may have grown or been renamed. False: it is gone. */
+bool segment_refresh(struct segments *segments, struct segment_file *file);
+
+/* Bytes [offset, offset + bytes) of the segment, valid until the next call; behind the end of the file and where the
+ * disk does not read they are zero (file->error tells of the latter). NULL: more than the segment has. */
+const uint8_t *segment_at(struct segment_file *file, uint64_t offset, uint64_t bytes);
+
+/* Forgets what was read: the file may have changed. */
+void segment_forget(struct segment_file *file);
+
+/* Can something of segment file's first block be recognised at all? */
+static inline bool segment_reads(const struct segment_file *file)
+{
+    return file->identity_verdict == FORMAT_OK || file->anchor_verdict == FORMAT_OK;
+}
+
+/* One batch, as found. */
+struct batch_look {
+    uint64_t offset;
+    struct format_head head;
+    bool own;              /* Self-valid: of this segment and this place. Else: of an earlier life of the file. */
+    uint64_t padded_bytes; /* In whole blocks. */
+    uint32_t good_records; /* Records that verify, from the first on; all of them: head.record_count. */
+    enum format_verdict record_verdict; /* Of the first that does not. */
+    uint64_t bad_offset;                /* And where it is. */
+    bool cut_short;                     /* The batch says that it is longer than the segment. */
+};
+
+/* The next place at or behind *offset, and before end_offset, where a batch head decodes; its records are checked.
+ * False: there is none. *offset moves to it. */
+bool batch_next(struct segment_file *file, uint32_t block_bytes, uint64_t *offset, uint64_t end_offset,
+                struct batch_look *look);
+
+/* Where to look on behind a batch: behind all of it when it is whole, else at the next block. */
+uint64_t batch_behind(const struct batch_look *look, uint32_t block_bytes);
+
+/* Record `ordinal` of a batch, its header at *offset of the file (0: the first one; it moves to the next). The payload
+ * stays valid until the next read of the file. */
+enum format_verdict batch_record(struct segment_file *file, const struct batch_look *look, uint32_t ordinal,
+                                 uint64_t *offset, struct format_record *record);
+
+const char *batch_kind_text(uint8_t kind);
+
+#endif

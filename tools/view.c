@@ -1,0 +1,161 @@
+/* view.c - the library's view of a log, and records as people see them.
+ *
+ * The happy path: view_open opens read only, without a lock; the verdict says what recovery would find. Records come
+ * from cursors, verified.
+ *
+ * What can fail: the directory is no log, or cannot be read: EXIT_DISK, said with the library's own sentence. A newer
+ * format: EXIT_NEWER. Damage is a verdict, and what reads is read.
+ *
+ * Invariants: nothing is written; payloads are shown only in the form that was asked for, by default none of a byte. */
+
+#define _GNU_SOURCE
+#include "tools/waldump.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+int exit_code_of(int status)
+{
+    switch (status) {
+    case WAL_OK:
+        return EXIT_READABLE;
+    case WAL_ECORRUPT:
+    case WAL_EUNCERTAIN:
+    case WAL_ECOMPACTED:
+    case WAL_EBEYOND:
+        return EXIT_NEGATIVE;
+    case WAL_ENEWER:
+        return EXIT_NEWER;
+    default:
+        return EXIT_DISK;
+    }
+}
+
+const char *verdict_word(enum wal_verdict_kind kind)
+{
+    static const char *const words[] = {"none", "clean", "torn", "uncertain", "corrupt"};
+    return words[kind];
+}
+
+static int open_once(struct view_log *view, const char *directory)
+{
+    struct wal_options options = WAL_OPTIONS_INIT;
+    options.flags = WAL_READ_ONLY | WAL_NO_THREADS;
+    options.segments_max = 65536;
+    view->status = wal_open(directory, &options, &view->log, &view->verdict);
+    if (view->status == WAL_EIO || view->status == WAL_EINVAL) {
+        /* A file system without direct I/O, or one that does it badly. */
+        options.flags |= WAL_BUFFERED;
+        view->status = wal_open(directory, &options, &view->log, &view->verdict);
+    }
+    if (view->status != 0) {
+        view->log = NULL;
+    }
+    return view->status;
+}
+
+int view_open(struct view_log *view, const char *directory)
+{
+    *view = (struct view_log){0};
+    int status = open_once(view, directory);
+    if (status != 0 && status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
+        complain("%s: %s%s%s", directory, wal_strerror(status), view->verdict.text[0] != '\0' ? ": " : "",
+                 view->verdict.text);
+        return exit_code_of(status);
+    }
+    bool damaged = view->verdict.kind == WAL_VERDICT_CORRUPT || view->verdict.kind == WAL_VERDICT_UNCERTAIN;
+    return status != 0 || damaged ? EXIT_NEGATIVE : EXIT_READABLE;
+}
+
+void view_close(struct view_log *view)
+{
+    if (view->log != NULL) {
+        (void)!wal_close(view->log);
+    }
+    view->log = NULL;
+}
+
+/* What a verdict says to one who asked for records. */
+void view_tell(const struct view_log *view)
+{
+    const struct wal_verdict *verdict = &view->verdict;
+    if (verdict->kind == WAL_VERDICT_TORN) {
+        complain("note: %s", verdict->text);
+    } else if (verdict->kind == WAL_VERDICT_CORRUPT || verdict->kind == WAL_VERDICT_UNCERTAIN) {
+        complain("%s", verdict->text);
+    }
+}
+
+int view_status(const struct view_log *view, int status)
+{
+    if (status != 0 && status != WAL_ECORRUPT) {
+        char text[512] = "";
+        (void)wal_errmsg(view->log, text, sizeof(text));
+        complain("%s: %s", wal_strerror(status), text);
+    }
+    return exit_code_of(status);
+}
+
+/* --- records ------------------------------------------------------------------------------------- */
+
+uint64_t payload_digest(const void *data, size_t size)
+{
+    return XXH3_64bits(data, size);
+}
+
+bool record_wanted(const struct settings *settings, const struct wal_record *record)
+{
+    bool type_fits = settings->type_count == 0;
+    for (unsigned i = 0; i < settings->type_count; i++) {
+        type_fits = type_fits || settings->types[i] == record->type;
+    }
+    bool tag_fits = settings->tag_count == 0;
+    for (unsigned i = 0; i < settings->tag_count; i++) {
+        tag_fits = tag_fits || settings->tags[i] == record->tag;
+    }
+    return type_fits && tag_fits && record->size >= settings->min_size;
+}
+
+const char *type_text(uint16_t type, char buffer[24])
+{
+    (void)snprintf(buffer, 24, "unknown(0x%02x)", type);
+    return buffer;
+}
+
+void emit_record(struct settings *settings, const struct wal_record *record)
+{
+    struct emit *emit = &settings->emit;
+    char buffer[24];
+    emit_u64(emit, "tag", record->tag);
+    if (emit->format == EMIT_TEXT) {
+        emit_text(emit, "type", type_text(record->type, buffer));
+    } else {
+        emit_u64(emit, "type", record->type);
+    }
+    emit_u64(emit, "size", record->size);
+    emit_x64(emit, "xxh3", payload_digest(record->data, record->size));
+}
+
+void emit_payload(struct settings *settings, const struct wal_record *record)
+{
+    struct emit *emit = &settings->emit;
+    size_t shown_bytes = record->size < settings->max_payload ? record->size : (size_t)settings->max_payload;
+    switch (settings->payload) {
+    case PAYLOAD_HEX:
+        emit_hex(emit, "payload", record->data, shown_bytes);
+        break;
+    case PAYLOAD_TEXT:
+        emit_bytes(emit, "payload", record->data, shown_bytes);
+        break;
+    case PAYLOAD_BASE64:
+        emit_base64(emit, "payload", record->data, shown_bytes);
+        break;
+    case PAYLOAD_LEN:
+    case PAYLOAD_NONE:
+        break;
+    }
+}

@@ -1,0 +1,110 @@
+/* waldump.h - what the commands share: the settings of a run, and the library's view of a log. */
+
+#ifndef TOOLS_WALDUMP_H
+#define TOOLS_WALDUMP_H
+
+#include "tools/emit.h"
+#include "tools/segments.h"
+#include "wal/wal.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum payload_form { PAYLOAD_LEN, PAYLOAD_HEX, PAYLOAD_TEXT, PAYLOAD_BASE64, PAYLOAD_NONE };
+enum view { VIEW_LOG, VIEW_PHYSICAL };
+enum grouping { GROUP_NOTHING, GROUP_TYPE, GROUP_SIZE, GROUP_SEGMENT };
+
+enum { LIST_MAX = 64 };
+
+/* What the command line says; 0 where it says nothing, but for the limits. */
+struct settings {
+    const char *command;
+    const char *path;
+    const char *second; /* DIR_B of diff, INDEX of get and hex. */
+    uint64_t from;      /* 1 when not given. */
+    uint64_t to;        /* UINT64_MAX when not given. */
+    bool from_given;
+    uint64_t limit; /* UINT64_MAX when not given. */
+    bool limit_given;
+    bool reverse;
+    uint16_t types[LIST_MAX];
+    unsigned type_count;
+    uint64_t tags[LIST_MAX];
+    unsigned tag_count;
+    uint64_t segment;
+    uint64_t min_size;
+    uint64_t max_payload; /* UINT64_MAX when not given. */
+    enum payload_form payload;
+    enum view view;
+    enum grouping by;
+    uint64_t place_segment; /* 0: --offset was not given. */
+    uint64_t place_offset;
+    bool deep;
+    bool strict;
+    bool quiet;
+    bool follow;
+    bool apply;
+    const char *backup;
+    enum progress_wish progress;
+    bool colour;
+    struct emit emit;
+};
+
+/* The commands. Each returns an exit code, and has said on stderr why when it is not 0. */
+int command_ls(struct settings *settings);
+int command_dump(struct settings *settings);
+int command_tail(struct settings *settings);
+int command_get(struct settings *settings);
+int command_stat(struct settings *settings);
+int command_verify(struct settings *settings);
+int command_explain(struct settings *settings);
+int command_hex(struct settings *settings);
+int command_diff(struct settings *settings);
+int command_export(struct settings *settings);
+int command_import(struct settings *settings);
+int command_repair(struct settings *settings);
+int command_meta(struct settings *settings);
+int command_format(struct settings *settings);
+
+/* --- the library's view (view.c) ----------------------------------------------------------------- */
+
+/* A log opened read only, and the verdict on it. */
+struct view_log {
+    struct wal *log; /* NULL: it cannot be opened; verdict tells why. */
+    struct wal_verdict verdict;
+    int status;
+};
+
+/* Opens without a lock. An exit code: 0 also for a torn tail; EXIT_NEGATIVE for damage, with the handle open if any of
+ * it reads. Says nothing but for EXIT_DISK and EXIT_NEWER. */
+int view_open(struct view_log *view, const char *directory);
+void view_close(struct view_log *view);
+
+/* Says on stderr what is not in order: a note for a torn tail, the verdict for damage. */
+void view_tell(const struct view_log *view);
+
+/* The exit code for a status of the open log; it says why on stderr, but for damage, which has been told. */
+int view_status(const struct view_log *view, int status);
+
+/* The exit code for a status of the library. */
+int exit_code_of(int status);
+
+/* "clean", "torn", "uncertain", "corrupt". */
+const char *verdict_word(enum wal_verdict_kind kind);
+
+/* --- records as people see them (view.c) --------------------------------------------------------- */
+
+/* Does a record pass --type, --tag, --min-size? */
+bool record_wanted(const struct settings *settings, const struct wal_record *record);
+
+/* The fields tag, type, size and xxh3; and the payload, in the form asked for. */
+void emit_record(struct settings *settings, const struct wal_record *record);
+void emit_payload(struct settings *settings, const struct wal_record *record);
+
+/* "unknown(0x2a)": the log gives types no meaning; raftcore's have names. */
+const char *type_text(uint16_t type, char buffer[24]);
+
+/* XXH3-64 of the payload alone: the same in every copy of the record. */
+uint64_t payload_digest(const void *data, size_t size);
+
+#endif
