@@ -915,6 +915,41 @@ static void test_option_against_the_log_found(void **state)
     expect_bad_options(path, options, "batch_bytes_max and segment_bytes must be whole numbers of the log's blocks");
 }
 
+/* A log with blocks of 512 bytes comes to a disk whose direct I/O wants 4,096: it reads, and for writing says what to
+ * do.
+ */
+static void test_blocks_smaller_than_direct_io_wants(void **state)
+{
+    char path[SCRATCH_PATH_BYTES];
+    assert_true(snprintf(path, sizeof(path), "%s/log", (char *)*state) < (int)sizeof(path));
+    struct wal *log = NULL;
+    struct wal_options options = small(WAL_CREATE | WAL_POWERSAFE_OVERWRITE | WAL_BUFFERED);
+    options.block_bytes = 512;
+    assert_int_equal(wal_open(path, &options, &log, NULL), 0);
+    struct wal_record record = {.data = "hello", .size = 5, .type = 1};
+    const struct wal_append append = {.records = &record, .record_count = 1};
+    for (unsigned i = 0; i < 200; i++) { /* Over several segments. */
+        assert_int_equal(wal_commit(log, &append, NULL), 0);
+    }
+    assert_int_equal(wal_close(log), 0);
+    struct wal_io *disk = NULL;
+    assert_int_equal(wal_io_posix(path, 0, &disk), 0);
+    disk->caps.align_bytes = 4096;
+    options = small(WAL_READ_ONLY | WAL_NO_THREADS);
+    struct wal_verdict verdict;
+    assert_int_equal(wal_open_io(disk, &options, &log, &verdict), 0);
+    assert_int_equal(verdict.kind, WAL_VERDICT_CLEAN);
+    assert_int_equal(wal_last_index(log), 200);
+    struct wal_verify_report report;
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), 0);
+    assert_int_equal(report.records, 200);
+    assert_int_equal(wal_close(log), 0);
+    options = small(WAL_POWERSAFE_OVERWRITE);
+    assert_int_equal(wal_open_io(disk, &options, &log, &verdict), WAL_EINVAL);
+    assert_non_null(strstr(verdict.text, "WAL_BUFFERED"));
+    disk->ops->destroy(disk);
+}
+
 static int append_of(struct wal *log, struct wal_append append)
 {
     uint64_t last = wal_last_index(log);
@@ -1199,6 +1234,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_segment_cut_short, setup, teardown),
         cmocka_unit_test_setup_teardown(test_options_out_of_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_option_against_the_log_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_blocks_smaller_than_direct_io_wants, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse_of_append, setup, teardown),
         cmocka_unit_test_setup_teardown(test_misuse_of_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_only_refuses_writes, setup, teardown),

@@ -9,12 +9,14 @@
  *
  * Invariants: nothing is written; a head is believed only where it says that it stands.
  *
- * May include: look.h, bytes.h. */
+ * May include: look.h, bytes.h, check.h. */
 
 #include "wal/look.h"
 
 #include "wal/bytes.h"
+#include "wal/check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -22,11 +24,19 @@
 
 int look_sector(struct recovery *recovery, struct segment *segment, uint64_t offset)
 {
-    uint32_t bytes = (uint32_t)round_up(FORMAT_SECTOR_BYTES, recovery->io->caps.align_bytes);
+    if (offset >= FORMAT_SEGMENT_BYTES_MAX) {
+        return -EINVAL; /* A damaged file may name any offset. */
+    }
+    /* The log's blocks may be smaller than what direct I/O needs here. */
+    uint32_t align_bytes = recovery->io->caps.align_bytes;
+    uint64_t base_offset = offset - offset % align_bytes;
+    uint32_t bytes = (uint32_t)round_up(offset - base_offset + FORMAT_SECTOR_BYTES, align_bytes);
+    CHECK(bytes <= recovery->scratch_bytes);
     uint32_t moved_bytes;
-    int result = segment_read(recovery->io, segment->file, offset, recovery->scratch, bytes, &moved_bytes);
-    if (result == 0 && moved_bytes < bytes) {
+    int result = segment_read(recovery->io, segment->file, base_offset, recovery->scratch, bytes, &moved_bytes);
+    if (result == 0) {
         memset(recovery->scratch + moved_bytes, 0, bytes - moved_bytes);
+        memmove(recovery->scratch, recovery->scratch + (offset - base_offset), FORMAT_SECTOR_BYTES);
     }
     return result;
 }

@@ -96,8 +96,7 @@ static int learn_shape(struct recovery *recovery)
         recovery->shape.block_bytes = block_bytes;
         struct segment *newest = recovery->table->list[recovery->table->count - 1];
         struct format_head head;
-        if (block_bytes % recovery->io->caps.align_bytes == 0 &&
-            segment_open_file(recovery->io, newest, false, recovery->report) == 0 &&
+        if (segment_open_file(recovery->io, newest, false, recovery->report) == 0 &&
             look_opening_anchor(recovery, newest, &head)) {
             memcpy(recovery->shape.uuid, head.body.anchor.uuid, sizeof(recovery->shape.uuid));
             recovery->shape.batch_bytes_max = block_bytes;
