@@ -35,6 +35,8 @@ ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
 BENCH_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard bench/*.c))
 WALDUMP_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tools/*.c))
 TOOLS := $(if $(wildcard tools/waldump.c),$(OUT)/waldump)
+# All of waldump but its main, for tests.
+WALDUMP_PARTS := $(filter-out tools/waldump.c,$(wildcard tools/*.c))
 
 # tests/: programs are test_*, fuzz_*, and those named here; the rest helps them.
 CRASH := $(filter-out tests/crash_model.c,$(wildcard tests/crash_*.c))
@@ -98,12 +100,14 @@ $(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 # --- tests ---
-$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
+$(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
-$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
+$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
-	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/libwal-tests.a $(LINK) $(LIBS)
+	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(LINK) $(LIBS)
 $(OUT)/crash_wal: $(CRASH:%.c=$(OUT)/obj/%.o) $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
@@ -128,7 +132,7 @@ zoo: $(OUT)/.setup-test $(OUT)/zoo_wal
 fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz-%: tests/fuzz_%.c
 	@mkdir -p build/fuzz/$*
-	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(LIBRARY:%=wal/%.c) -pthread $(LIBS)
+	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) -pthread $(LIBS)
 	build/fuzz_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 build/fuzz/$* tests/corpus/$*
 
 # The first honest measurement of this log on this disk. DIR= says where.

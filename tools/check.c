@@ -21,7 +21,7 @@
 #include <time.h>
 
 enum outcome { OUTCOME_CLEAN, OUTCOME_TORN, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
-enum { LOOKS_MAX = 5, LOOK_PAUSE_MS = 30 };
+enum { LOOKS_MAX = 5 };
 
 struct finding {
     enum outcome outcome;
@@ -48,9 +48,9 @@ struct finding {
 
 static const char *const outcome_words[] = {"clean", "torn", "uncertain", "damaged"};
 
-static void pause_a_little(void)
+static void pause_a_little(const struct settings *settings)
 {
-    const struct timespec pause = {.tv_nsec = LOOK_PAUSE_MS * 1000000L};
+    const struct timespec pause = {.tv_nsec = (long)settings->look_pause_ms * 1000000};
     (void)nanosleep(&pause, NULL);
 }
 
@@ -254,7 +254,7 @@ static int verify_log(struct settings *settings)
             return conclude(settings, &finding);
         }
         before = finding;
-        pause_a_little();
+        pause_a_little(settings);
     }
 }
 
@@ -387,7 +387,7 @@ static int verify_segment(struct settings *settings, struct segments *segments)
             return conclude(settings, &finding);
         }
         before = finding;
-        pause_a_little();
+        pause_a_little(settings);
     }
 }
 

@@ -438,6 +438,7 @@ int main(int argc, char **argv)
                                 .to = UINT64_MAX,
                                 .limit = UINT64_MAX,
                                 .max_payload = UINT64_MAX,
+                                .look_pause_ms = 30,
                                 .colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL};
     signals_catch();
     if (argc < 2) {

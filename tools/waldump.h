@@ -45,6 +45,7 @@ struct settings {
     bool follow;
     bool apply;
     const char *backup;
+    unsigned look_pause_ms; /* Before a second look at what seems bad: a writer may be at work. */
     enum progress_wish progress;
     bool colour;
     struct emit emit;
