@@ -98,7 +98,6 @@ void batch_open(struct batch *batch, enum batch_kind kind, const struct batch_pl
         place->room_bytes < batch->capacity_bytes ? (uint32_t)place->room_bytes : batch->capacity_bytes;
     batch->first_ticket = first_ticket;
     batch->append_count = 0;
-    batch->payload_bytes = 0;
     batch->point_count = 0;
     batch->opened_ns = 0;
     batch->submitted_ns = 0;
@@ -151,7 +150,6 @@ void batch_add(struct batch *batch, const struct wal_append *append)
         format_record_encode(batch->bytes + used_bytes, batch->seed_base, batch->file_offset + used_bytes, index,
                              &formatted);
         used_bytes += record_bytes;
-        batch->payload_bytes += record->size;
         index++;
     }
     if (append->record_count != 0) {

@@ -44,7 +44,6 @@ struct batch {
     uint32_t append_count;
     uint32_t *records_by_append; /* Record count after each append. */
     uint32_t append_capacity;
-    uint64_t payload_bytes;
 
     struct batch_point *points;
     uint32_t point_count;

@@ -33,7 +33,10 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { POLL_FAILURES_MAX = 1000 };
 
 /* --- waking -------------------------------------------------------------------------------------- */
 
@@ -280,6 +283,7 @@ static void complete_roll(struct wal *log)
     }
     latency_add(&log->roll_latency, now_ns() - log->roll_started_ns);
     log->counters.rolls++;
+    log->wakes.loop = log->loop_used; /* The batch behind the roll is still to be started: by wal_submit, perhaps. */
     (void)pthread_cond_signal(&log->helper_wake);
 }
 
@@ -541,6 +545,7 @@ static void poll_for_all(struct wal *log)
     int result = log->io->ops->poll(log->io, 1);
     log_lock(log);
     log->polling = false;
+    log->poll_failures = result < 0 ? log->poll_failures + 1 : 0;
     if (result < 0) {
         commit_poison(log, "polling for writes to", log->tail->number, 0, result);
         return;
@@ -548,6 +553,7 @@ static void poll_for_all(struct wal *log)
     act_on_completed(log);
     commit_pump(log);
     wake_next_leader(log);
+    log->wakes.loop = log->loop_used; /* Its descriptor is the ring's, and was drained here. */
     (void)pthread_cond_broadcast(&log->room);
 }
 
@@ -565,9 +571,8 @@ void commit_advance(struct wal *log)
     } else if (submitted_in_flight(log) && !log->polling) {
         poll_for_all(log);
     } else {
-        struct wakes none = {0};
-        if (memcmp(&log->wakes, &none, sizeof(none)) != 0) {
-            log_unlock(log); /* Nobody sleeps on a wake that is still to be given. */
+        if (log_has_wakes(log)) {
+            log_unlock(log);
             log_lock(log);
             return;
         }
@@ -663,7 +668,17 @@ int commit_drain(struct wal *log)
         commit_advance(log);
     }
     while (log->leading || log->polling || submitted_in_flight(log)) {
+        if (log->poll_failures > POLL_FAILURES_MAX) {
+            log->abandoned = true;
+            break;
+        }
         commit_advance(log); /* Poisoned: still wait for what is at the disk. */
+        if (log->poll_failures != 0) {
+            const struct timespec pause = {.tv_nsec = 1000000};
+            log_unlock(log);
+            (void)nanosleep(&pause, NULL);
+            log_lock(log);
+        }
     }
     return log->poison != 0 ? WAL_EPOISONED : 0;
 }

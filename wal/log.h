@@ -21,7 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { LOG_BATCHES_MAX = 8, LOG_TRUNCATIONS_KEPT = 64 };
+enum { LOG_BATCHES_MAX = 8, LOG_TRUNCATIONS_KEPT = 1024 };
 
 /* The log as of the last batch sealed: what the next header must say. Changes in the order of batches. */
 struct sealed {
@@ -66,7 +66,8 @@ struct wal {
     struct wal_io *io;
     bool owns_io;
     bool read_only;
-    bool asynchronous;          /* The event loop's writes go through submit and poll. */
+    bool asynchronous;          /* The event loop's writes go through submit and poll. Decided for good when its
+                                   descriptor is first asked for. */
     struct wal_options options; /* Defaults filled in. */
     struct wal_allocator allocator_copy;
     struct segment_shape shape;
@@ -121,6 +122,8 @@ struct wal {
     /* At work. */
     bool leading;              /* A thread carries out a write by execute(). */
     bool polling;              /* A thread is in poll(). */
+    uint32_t poll_failures;    /* Of poll(), in a row. */
+    bool abandoned;            /* poll() fails for good: what is at the disk will never be heard of. */
     uint32_t in_flight;        /* Batches at the disk. */
     uint32_t roll_pending;     /* Writes of a roll at the disk. */
     struct segment *roll_from; /* Pinned while its seal is written. */
@@ -174,9 +177,22 @@ static inline bool log_has_open_batch(struct wal *log)
     return log->queue_tail > log->queue_next && log_batch(log, log->queue_tail - 1)->state == BATCH_OPEN;
 }
 
+/* Somebody is to be woken when the lock is given up: nobody may go to sleep before that. */
+static inline bool log_has_wakes(const struct wal *log)
+{
+    return log->wakes.all != 0 || log->wakes.one != 0 || log->wakes.loop || log->wakes.since_ns != 0;
+}
+
 static inline void log_lock(struct wal *log)
 {
     (void)pthread_mutex_lock(&log->lock);
+}
+
+/* Segments that can be gone on in: ready, and no batch put into them yet. */
+static inline uint32_t log_ready_segments(const struct wal *log)
+{
+    const struct segment *newest = log->stage_segment != NULL ? log->stage_segment : log->tail; /* NULL: opening. */
+    return table_ready(&log->table, newest->number);
 }
 
 /* Unlocks, then wakes whom the work under the lock has made ready. (commit.c) */

@@ -40,12 +40,16 @@ enum { SCRATCH_BYTES = 256 << 10, READER_BYTES = 256 << 10, WINDOW_BYTES = 8 << 
 static int check_block_bytes(struct wal *log, uint32_t block_bytes)
 {
     const struct wal_io_caps *caps = &log->io->caps;
-    if (log->options.batch_bytes_max % block_bytes != 0 || log->options.segment_bytes % block_bytes != 0 ||
-        log->options.batch_bytes_max < 4 * (uint64_t)block_bytes) {
-        return report_set(
-            &log->report, WAL_EINVAL,
-            "batch_bytes_max and segment_bytes must be whole numbers of the log's blocks, %u bytes, at least 4",
-            block_bytes);
+    /* The options were checked against block_bytes as the caller gave it; an existing log has its own. */
+    uint64_t segment_bytes = log->options.segment_bytes;
+    uint64_t batch_bytes = log->options.batch_bytes_max;
+    if (batch_bytes % block_bytes != 0 || segment_bytes % block_bytes != 0 || batch_bytes < 4 * (uint64_t)block_bytes ||
+        segment_bytes < (uint64_t)FORMAT_SEGMENT_BLOCKS_MIN * block_bytes ||
+        batch_bytes > segment_bytes - 3 * (uint64_t)block_bytes) {
+        return report_set(&log->report, WAL_EINVAL,
+                          "batch_bytes_max and segment_bytes must be whole numbers of the log's blocks, %u bytes: at "
+                          "least 4 and 16 of them, and a batch at most a segment less 3",
+                          block_bytes);
     }
     if (block_bytes % caps->align_bytes != 0) {
         return report_set(
@@ -225,9 +229,16 @@ static void publish(struct wal *log)
 /* Ready segments that were found: salt and map, so that a roll needs nothing. */
 static int equip_ready(struct wal *log)
 {
+    bool too_small = false;
     for (uint32_t i = 0; i < log->table.count; i++) {
         struct segment *segment = log->table.list[i];
         if (segment->state != SEGMENT_READY) {
+            continue;
+        }
+        /* Made when batches were smaller: the largest would not fit. Then the later ones neither: there is no gap. */
+        too_small = too_small || segment->bytes < log->options.batch_bytes_max + 3 * (uint64_t)log->shape.block_bytes;
+        if (too_small) {
+            segment->state = SEGMENT_RETIRED;
             continue;
         }
         int status = segment_open_file(log->io, segment, true, &log->report);

@@ -27,6 +27,7 @@
 #include "wal/stage.h"
 #include "wal/zoo.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <time.h>
@@ -72,7 +73,7 @@ static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t byt
     struct wal *log = context;
     log_lock(log);
     bool closing = log->closing;
-    bool hurry = table_ready(&log->table) == 0 || log->room_waiters != 0 || !log->helper_started;
+    bool hurry = log_ready_segments(log) == 0 || log->room_waiters != 0 || !log->helper_started;
     const struct segment *stage = log->stage_segment; /* NULL while the log is being opened. */
     double filled = stage != NULL ? (double)log->stage_offset / (double)stage->bytes : 1.0;
     log_unlock(log);
@@ -85,9 +86,10 @@ static int pause_between_pieces(void *context, uint64_t bytes_done, uint64_t byt
 
 /* --- one segment --------------------------------------------------------------------------------- */
 
-/* Learns the size of a retired segment that was never opened. */
-static int learn_size(struct wal *log, struct segment *segment, struct report *report)
+/* The size of a retired segment that was never opened. The struct is not touched: others look at it meanwhile. */
+static int learn_size(struct wal *log, struct segment *segment, uint64_t *bytes_out, struct report *report)
 {
+    *bytes_out = segment->bytes;
     if (segment->bytes != 0) {
         return 0;
     }
@@ -95,7 +97,7 @@ static int learn_size(struct wal *log, struct segment *segment, struct report *r
     if (status != 0) {
         return status;
     }
-    int result = log->io->ops->file_bytes(log->io, segment->file, &segment->bytes);
+    int result = log->io->ops->file_bytes(log->io, segment->file, bytes_out);
     return result == 0
                ? 0
                : report_set(report, status_of_errno(result), "segment %" PRIu64 ": cannot learn the file's size: %s",
@@ -140,15 +142,48 @@ static int note_failure(struct wal *log, uint64_t number, int status, const stru
     return status;
 }
 
+/* Removes a retired segment and its file. Out of the table first: the lock is given up for the file. */
+static int remove_file(struct wal *log, struct segment *segment, struct report *report)
+{
+    char name[FORMAT_NAME_BYTES];
+    format_segment_name(segment->number, name);
+    table_take_out(&log->table, segment);
+    log->preparing = true;
+    log_unlock(log);
+    segment_close_file(log->io, segment);
+    int result = log->io->ops->unlink(log->io, name);
+    log_lock(log);
+    log->preparing = false;
+    if (result != 0 && result != -ENOENT) {
+        table_put_back(&log->table, segment);
+        return report_set(report, status_of_errno(result), "segment %" PRIu64 ": cannot remove the file: %s",
+                          segment->number, errno_name(result));
+    }
+    segment_free(&log->table, segment);
+    log->no_room = false;
+    (void)pthread_cond_broadcast(&log->room);
+    return 0;
+}
+
 int prepare_segment(struct wal *log, uint64_t number)
 {
     struct report report = {0};
     struct segment *old = recyclable(log, number);
     struct segment made = {.file = -1};
+    if (old == NULL && log->table.count == log->table.capacity) {
+        (void)report_set(&report, WAL_ENOSPC, "there are segments_max = %u segments", log->table.capacity);
+        return note_failure(log, number, WAL_ENOSPC, &report); /* Before a file is made that nobody would know of. */
+    }
     log->preparing = true;
     log_unlock(log);
-    int status = old != NULL ? learn_size(log, old, &report) : 0;
-    bool fits = old != NULL && old->bytes == log->shape.segment_bytes;
+    uint64_t old_bytes = 0;
+    int status = old != NULL ? learn_size(log, old, &old_bytes, &report) : 0;
+    if (old != NULL && status == 0) {
+        log_lock(log);
+        old->bytes = old_bytes;
+        log_unlock(log);
+    }
+    bool fits = old != NULL && old_bytes == log->shape.segment_bytes;
     if (status == 0 && old != NULL && fits) {
         status = recycle(log, old, number, &report);
     } else if (status == 0 && old == NULL) {
@@ -159,11 +194,8 @@ int prepare_segment(struct wal *log, uint64_t number)
     log_lock(log);
     log->preparing = false;
     if (old != NULL && status == 0 && !fits) {
-        char name[FORMAT_NAME_BYTES]; /* Of another size: of no use. */
-        format_segment_name(old->number, name);
-        (void)log->io->ops->unlink(log->io, name);
-        table_remove(&log->table, old, log->io);
-        return 0;
+        status = remove_file(log, old, &report); /* Of another size: of no use. */
+        return status == 0 ? 0 : note_failure(log, number, status, &report);
     }
     uint64_t salt = status == 0 ? segment_draw_salt(&log->table) : 0;
     if (status == 0 && salt == 0) {
@@ -204,14 +236,11 @@ static bool remove_surplus(struct wal *log)
     for (uint32_t i = 0; i < log->table.count; i++) {
         struct segment *segment = log->table.list[i];
         if (segment->state == SEGMENT_RETIRED && segment->pins == 0) {
-            char name[FORMAT_NAME_BYTES];
-            format_segment_name(segment->number, name);
-            if (log->io->ops->unlink(log->io, name) != 0) {
+            struct report report = {0};
+            if (remove_file(log, segment, &report) != 0) {
                 return false;
             }
-            table_remove(&log->table, segment, log->io);
             log->counters.segments_removed++;
-            log->no_room = false;
             return true;
         }
     }
@@ -248,7 +277,7 @@ int prepare_step(struct wal *log, bool *more)
     if (log->no_room && now_ns() - log->no_room_ns < RETRY_NS && table_count(&log->table, SEGMENT_RETIRED) == 0) {
         return WAL_ENOSPC;
     }
-    if (table_ready(&log->table) < log->options.segments_ready) {
+    if (log_ready_segments(log) < log->options.segments_ready) {
         int status = prepare_segment(log, next_number(log));
         *more = status == 0;
         return status;
@@ -280,21 +309,20 @@ static bool is_covered(const struct wal *log)
     return log->sealed.last_content_number <= log->sealed.highest_mark;
 }
 
-void prepare_mark(struct wal *log)
+bool prepare_mark(struct wal *log)
 {
     if (!is_quiet(log) || is_covered(log)) {
-        return;
+        return false;
     }
     /* A mark must not take the last free blocks: open, truncate and close have need of them. */
     uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
     uint64_t free_bytes = seal_offset > log->stage_offset ? seal_offset - log->stage_offset : 0;
-    if (free_bytes < 2 * (uint64_t)log->shape.block_bytes) {
-        return;
+    if (free_bytes < 2 * (uint64_t)log->shape.block_bytes || stage_control(log, BATCH_MARK) != 0) {
+        return false;
     }
-    if (stage_control(log, BATCH_MARK) == 0) {
-        POINT(mark);
-        commit_lead(log, false);
-    }
+    POINT(mark);
+    commit_lead(log, false);
+    return true;
 }
 
 /* --- the thread ---------------------------------------------------------------------------------- */
@@ -318,8 +346,8 @@ static void idle(struct wal *log, bool retry)
         return;
     }
     if (log->idle_number == log->sealed.last_content_number && is_quiet(log) &&
-        now_ns() - log->idle_since_ns >= quiet_ns) {
-        prepare_mark(log);
+        now_ns() - log->idle_since_ns >= quiet_ns && prepare_mark(log)) {
+        return; /* The lock was given up meanwhile, and wakes are to be given: look at everything anew. */
     }
     if (log->idle_number != log->sealed.last_content_number) {
         log->idle_number = log->sealed.last_content_number;
@@ -337,12 +365,11 @@ static void *run_helper(void *argument)
     while (!log->closing) {
         bool more;
         int status = prepare_step(log, &more);
-        if (!more) {
-            log_unlock(log); /* Wakes that the work has collected. */
+        if (log_has_wakes(log)) {
+            log_unlock(log);
             log_lock(log);
-        }
-        if (!more && !log->closing) {
-            idle(log, status != 0);
+        } else if (!more && !log->closing) {
+            idle(log, status != 0); /* The lock was not given up since prepare_step looked: no signal is missed. */
         }
     }
     log_unlock(log);

@@ -18,9 +18,9 @@ int prepare_segment(struct wal *log, uint64_t number);
 /* For an append that waits on a handle without a helper thread. 0: look again. */
 int prepare_inline(struct wal *log);
 
-/* Writes a MARK if the last batch with content is not covered and nothing is going on. The lock held; given up during
- * I/O. */
-void prepare_mark(struct wal *log);
+/* Writes a MARK if the last batch with content is not covered and nothing is going on; true if it did. The lock held;
+ * given up during I/O. */
+bool prepare_mark(struct wal *log);
 
 /* The helper thread. */
 int prepare_start_thread(struct wal *log);

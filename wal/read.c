@@ -176,6 +176,11 @@ static int locate(struct reader *reader, uint64_t index, struct segment **out)
         if (superseded_index < reader->run_end_index) {
             reader->run_end_index = superseded_index;
         }
+        if (log->durable_end_index < reader->run_end_index) {
+            /* A truncation that is accepted and not sealed yet has not cut the map, and the generation is its own
+             * already: what it removes must not become part of the run. */
+            reader->run_end_index = log->durable_end_index;
+        }
         reader->offset = entry->offset;
         reader->run_end_offset = entry->end_offset;
         segment->last_use = ++log->use_clock;

@@ -92,7 +92,6 @@ void seal_next_batch(struct wal *log, struct batch *batch)
     log->counters.batches++;
     log->counters.batch_bytes += batch->padded_bytes;
     log->counters.padding_bytes += batch->padded_bytes - batch->head.used_bytes;
-    log->counters.payload_bytes += batch->payload_bytes;
     log->counters.marks += batch->head.kind == BATCH_MARK;
     log->recent_appends[1] = log->recent_appends[0];
     log->recent_appends[0] = batch->append_count;

@@ -86,6 +86,7 @@ static int write_identity(struct wal_io *io, const struct segment_shape *shape, 
     memcpy(copy.uuid, shape->uuid, sizeof(copy.uuid));
     memset(scratch, 0, shape->block_bytes);
     format_identity_encode(&copy, scratch);
+    CHECK(format_identity_decode(scratch, &copy) == FORMAT_OK); /* A reader must take what we write. */
     int result = transfer(io, WAL_IO_WRITE, file, 0, scratch, shape->block_bytes);
     if (result == 0 && !ZOO(identity_not_synced)) {
         result = transfer(io, WAL_IO_SYNC, file, 0, NULL, 0);
@@ -301,7 +302,10 @@ int table_create(struct segment_table *table, uint32_t capacity, const struct wa
 void table_destroy(struct segment_table *table, struct wal_io *io)
 {
     while (table->count != 0) {
-        table_remove(table, table->list[table->count - 1], io);
+        struct segment *segment = table->list[table->count - 1];
+        table_take_out(table, segment);
+        segment_close_file(io, segment);
+        segment_free(table, segment);
     }
     memory_give(table->allocator, table->list, table->capacity * sizeof(struct segment *));
     table->list = NULL;
@@ -325,7 +329,7 @@ int table_add(struct segment_table *table, const struct segment *segment, struct
     return 0;
 }
 
-void table_remove(struct segment_table *table, struct segment *segment, struct wal_io *io)
+void table_take_out(struct segment_table *table, struct segment *segment)
 {
     CHECK(segment->pins == 0);
     uint32_t at = 0;
@@ -333,10 +337,21 @@ void table_remove(struct segment_table *table, struct segment *segment, struct w
         at++;
     }
     CHECK(at < table->count);
-    segment_close_file(io, segment);
-    segment_give_map(table, segment);
     table->count--;
     memmove(&table->list[at], &table->list[at + 1], (table->count - at) * sizeof(struct segment *));
+}
+
+void table_put_back(struct segment_table *table, struct segment *segment)
+{
+    CHECK(table->count < table->capacity);
+    table->list[table->count++] = segment;
+    table_reorder(table);
+}
+
+void segment_free(const struct segment_table *table, struct segment *segment)
+{
+    CHECK(segment->file < 0);
+    segment_give_map(table, segment);
     memory_give(table->allocator, segment, sizeof(struct segment));
 }
 
@@ -360,7 +375,7 @@ void segment_give_map(const struct segment_table *table, struct segment *segment
 
 struct segment *table_find(const struct segment_table *table, uint64_t number)
 {
-    for (uint32_t i = table->count; i-- > 0;) {
+    for (uint32_t i = table->count; i-- > 0 && table->list[i]->number >= number;) {
         if (table->list[i]->number == number) {
             return table->list[i];
         }
@@ -391,13 +406,16 @@ uint32_t table_count(const struct segment_table *table, enum segment_state state
     return count;
 }
 
-uint32_t table_ready(const struct segment_table *table)
+uint32_t table_ready(const struct segment_table *table, uint64_t number)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < table->count; i++) {
-        count += table->list[i]->state == SEGMENT_READY && !table->list[i]->staged;
+    for (;;) {
+        const struct segment *next = table_find(table, number + 1 + count);
+        if (next == NULL || next->state != SEGMENT_READY) {
+            return count;
+        }
+        count++;
     }
-    return count;
 }
 
 static bool is_live(const struct segment *segment)

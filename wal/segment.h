@@ -112,14 +112,17 @@ int table_create(struct segment_table *table, uint32_t capacity, const struct wa
 void table_destroy(struct segment_table *table, struct wal_io *io);
 /* A copy of *segment enters the table. WAL_ENOMEM, WAL_ENOSPC (the table is full). */
 int table_add(struct segment_table *table, const struct segment *segment, struct segment **out);
-void table_remove(struct segment_table *table, struct segment *segment, struct wal_io *io);
+/* Takes an unpinned segment out of the table; it is the caller's until it is put back or freed (its file closed). */
+void table_take_out(struct segment_table *table, struct segment *segment);
+void table_put_back(struct segment_table *table, struct segment *segment);
+void segment_free(const struct segment_table *table, struct segment *segment);
 struct segment *table_find(const struct segment_table *table, uint64_t number);
 /* Puts the list in order again after a segment was given another number. */
 void table_reorder(struct segment_table *table);
 /* Number of segments in a state. */
 uint32_t table_count(const struct segment_table *table, enum segment_state state);
-/* Ready segments that no batch was put into yet. */
-uint32_t table_ready(const struct segment_table *table);
+/* Ready segments behind segment `number`, without a gap: those that can be gone on in, one after the other. */
+uint32_t table_ready(const struct segment_table *table, uint64_t number);
 /* Memory for where the segment's records lie; empty. WAL_ENOMEM. */
 int segment_take_map(const struct segment_table *table, struct segment *segment, uint32_t block_bytes);
 void segment_give_map(const struct segment_table *table, struct segment *segment);

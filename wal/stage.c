@@ -36,6 +36,7 @@ struct wish {
     uint64_t record_bytes;
     uint32_t metadata_bytes;
     uint64_t first_index;
+    uint64_t generation; /* Of the log when the wish was checked. */
     bool no_wait;
     bool may_use_reserve;
 };
@@ -98,14 +99,14 @@ static int find_place(struct wal *log, const struct wish *wish, uint64_t need_by
     }
     uint32_t reserve = wish->may_use_reserve || ZOO(reserve_spent) ? 0 : 1;
     if (fits_segment(log, need_bytes)) {
-        if (table_ready(&log->table) >= reserve) {
+        if (log_ready_segments(log) >= reserve) {
             *found = true;
             return 0;
         }
         return wait_for_segment(log, wish);
     }
     struct segment *next = table_find(&log->table, log->stage_segment->number + 1);
-    if (next == NULL || next->state != SEGMENT_READY || table_ready(&log->table) < reserve + 1) {
+    if (next == NULL || next->state != SEGMENT_READY || log_ready_segments(log) < reserve + 1) {
         return wait_for_segment(log, wish);
     }
     if (need_bytes > segment_seal_offset(next, log->shape.block_bytes) - 2 * (uint64_t)log->shape.block_bytes) {
@@ -128,13 +129,20 @@ static int open_batch(struct wal *log, const struct wish *wish)
         metadata_room_bytes = log->metadata_room_bytes;
     }
     uint64_t need_bytes = format_head_bytes(wish->kind, metadata_room_bytes) + wish->record_bytes;
-    if (need_bytes > log->options.batch_bytes_max) {
-        return report_set(&log->report, WAL_ETOOBIG, "the append needs %" PRIu64 " bytes, batch_bytes_max is %u",
-                          need_bytes, log->options.batch_bytes_max);
+    /* Whether an append is too big must not depend on the metadata that the log has seen before. */
+    uint64_t largest_bytes = format_head_bytes(wish->kind, FORMAT_METADATA_BYTES_MAX) + wish->record_bytes;
+    if (largest_bytes > log->options.batch_bytes_max) {
+        return report_set(&log->report, WAL_ETOOBIG,
+                          "the append needs %" PRIu64 " bytes with room for metadata, batch_bytes_max is %u",
+                          largest_bytes, log->options.batch_bytes_max);
     }
     for (bool found = false; !found;) {
-        if (refuse(log) != 0 || log->next_index != wish->first_index) {
-            return refuse(log) != 0 ? refuse(log) : WAL_EAGAIN; /* The log moved on while we waited: decide anew. */
+        int refused = refuse(log);
+        if (refused != 0) {
+            return refused;
+        }
+        if (log->next_index != wish->first_index || log->generation != wish->generation) {
+            return WAL_EAGAIN; /* The log moved on while we waited, at either end: check and decide anew. */
         }
         if (log_has_open_batch(log)) {
             seal_close_open_batch(log);
@@ -182,9 +190,14 @@ static void take_ticket(struct wal *log, struct wal_receipt *receipt, uint64_t f
 
 static void note_truncated_run(struct wal *log, uint64_t first_ticket, uint64_t end_ticket)
 {
-    struct truncated_tickets *range = &log->truncations[log->truncation_count % LOG_TRUNCATIONS_KEPT];
-    *range = (struct truncated_tickets){first_ticket, end_ticket};
-    log->truncation_count++;
+    struct truncated_tickets *newest = &log->truncations[(log->truncation_count - 1) % LOG_TRUNCATIONS_KEPT];
+    if (log->truncation_count != 0 && newest->end_ticket == first_ticket) {
+        newest->end_ticket = end_ticket; /* It goes on in the next batch. */
+    } else {
+        log->truncations[log->truncation_count % LOG_TRUNCATIONS_KEPT] =
+            (struct truncated_tickets){first_ticket, end_ticket};
+        log->truncation_count++;
+    }
     atomic_store_explicit(&log->truncated_end_ticket, end_ticket, memory_order_release);
 }
 
@@ -217,6 +230,7 @@ static int stage_truncation(struct wal *log, const struct wal_append *append, ui
                         .record_bytes = ZOO(truncation_apart) ? 0 : record_bytes,
                         .metadata_bytes = (append->flags & WAL_APPEND_METADATA) != 0 ? append->metadata_bytes : 0,
                         .first_index = end_index,
+                        .generation = log->generation,
                         .no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0,
                         .may_use_reserve = append->record_count == 0};
     int status = open_batch(log, &wish);
@@ -298,6 +312,7 @@ static int try_append(struct wal *log, const struct wal_append *append, uint64_t
                               .record_bytes = record_bytes,
                               .metadata_bytes = metadata_bytes,
                               .first_index = log->next_index,
+                              .generation = log->generation,
                               .no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0};
     return open_batch(log, &wish);
 }
@@ -330,6 +345,9 @@ int stage_append(struct wal *log, const struct wal_append *append, struct wal_re
     }
     uint64_t first_index = log->next_index;
     batch_add(batch, append);
+    for (uint32_t i = 0; i < append->record_count; i++) {
+        log->counters.payload_bytes += append->records[i].size;
+    }
     log->next_index += append->record_count;
     log->staged_tag = append->record_count != 0 ? append->records[append->record_count - 1].tag : log->staged_tag;
     log->counters.appends++;
@@ -364,7 +382,10 @@ int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_re
                                 log->next_index);
         }
         if (status == 0) {
-            const struct wish wish = {.kind = BATCH_START, .first_index = log->next_index, .may_use_reserve = true};
+            const struct wish wish = {.kind = BATCH_START,
+                                      .first_index = log->next_index,
+                                      .generation = log->generation,
+                                      .may_use_reserve = true};
             status = open_batch(log, &wish);
         }
     } while (status == WAL_EAGAIN);
@@ -401,7 +422,12 @@ int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_re
 int stage_control(struct wal *log, enum batch_kind kind)
 {
     CHECK(kind == BATCH_MARK || kind == BATCH_CLOSE);
-    const struct wish wish = {.kind = kind, .first_index = log->next_index, .no_wait = true, .may_use_reserve = true};
+    /* A mark can wait for the next time. CLOSE cannot: it makes its segment itself when it must. */
+    const struct wish wish = {.kind = kind,
+                              .first_index = log->next_index,
+                              .generation = log->generation,
+                              .no_wait = kind == BATCH_MARK,
+                              .may_use_reserve = true};
     int status = open_batch(log, &wish);
     if (status == 0) {
         seal_close_open_batch(log);

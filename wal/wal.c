@@ -101,6 +101,9 @@ static struct wal *create_handle(const struct wal_options *options)
 /* Takes down a handle, however far it was made; nothing is in flight. */
 static void destroy(struct wal *log)
 {
+    if (log->abandoned) {
+        return; /* The disk may still write from these buffers: they are nobody's from now on. */
+    }
     reader_destroy(log->reader);
     for (uint32_t i = 0; i < log->batch_count; i++) {
         batch_destroy(&log->batches[i], log->options.allocator);
@@ -474,6 +477,7 @@ static int prepare_event_fd(struct wal *log)
     if (log->event_fd < 0) {
         log->event_fd = log->asynchronous ? log->io->ops->event_fd(log->io) : -1;
         if (log->event_fd < 0) {
+            log->asynchronous = false; /* Nobody could tell the loop of a completion. Nothing was submitted yet. */
             log->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
             log->owns_event_fd = log->event_fd >= 0;
         }
@@ -551,7 +555,7 @@ int wal_maintain(struct wal *log, uint32_t flags, bool *more_out)
     bool quiet = log->idle_number == log->sealed.last_content_number &&
                  now_ns() - log->idle_since_ns >= (uint64_t)log->options.idle_mark_ms * 1000000;
     if ((flags & WAL_MAINTAIN_MARK) != 0 || quiet) {
-        prepare_mark(log);
+        (void)prepare_mark(log);
     }
     if (log->idle_number != log->sealed.last_content_number) {
         log->idle_number = log->sealed.last_content_number;

@@ -183,7 +183,8 @@ struct wal_options {
     uint32_t block_bytes;     /* 4,096. Of a new log; a power of two, 512 to 65,536. An existing log keeps its own. */
     uint64_t segment_bytes;   /* 64 MiB. Of segments made from now on; a whole number of blocks, 16 blocks to 4 GiB - 1
                                  block. */
-    uint32_t batch_bytes_max; /* 2 MiB. Largest batch, and so the largest append call; at least 4 blocks; at most
+    uint32_t batch_bytes_max; /* 2 MiB. Largest batch; records of one append, 24 bytes added to each and a multiple of
+                                 8, may take this less 360 bytes; at least 4 blocks; at most
                                  segment_bytes - 3 blocks. */
     uint32_t batches_in_flight_max; /* 1. At most 4. */
     uint32_t segments_ready;        /* 2. Prepared ahead; 2 to 16. */
@@ -291,7 +292,9 @@ WAL_CHECKED int wal_open_io(struct wal_io *io, const struct wal_options *options
                             struct wal_verdict *verdict);
 
 /* Waits for everything accepted, writes a CLOSE batch, ends the helper threads, frees the handle: it is gone whatever
- * the result. An error means that the log was not closed in order: the next open recovers it. NULL is allowed (0). */
+ * the result. An error means that the log was not closed in order: the next open recovers it. Should the disk's poll()
+ * fail for a second on end while writes are at it, their buffers stay where they are (WAL_EPOISONED), and so does the
+ * rest of the handle's memory. NULL is allowed (0). */
 WAL_API int wal_close(struct wal *log);
 
 /* --- appending ----------------------------------------------------------------------------------- */
@@ -338,8 +341,9 @@ struct wal_receipt {
 WAL_CHECKED int wal_append(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt);
 
 /* Waits until the ticket is durable. 0; WAL_ETRUNCATED: durable in its order, but a truncation accepted before that has
- * removed its records (remembered for the last 64 truncations); or WAL_EPOISONED: what became of it is unknown.
- * WAL_EINVAL: no such ticket was given out. The calling thread may carry out the write for everyone who waits. */
+ * removed its records (remembered for the last 1,024 runs of such tickets); or WAL_EPOISONED: what became of it is
+ * unknown. WAL_EINVAL: no such ticket was given out. The calling thread may carry out the write for everyone who waits.
+ */
 WAL_CHECKED int wal_wait(struct wal *log, uint64_t ticket);
 
 /* wal_append and wal_wait. receipt may be NULL. */
@@ -456,8 +460,8 @@ struct wal_stats {
     uint64_t batches, batch_bytes, padding_bytes; /* Written, control batches included. */
     uint64_t marks, rolls, truncations, starts;
     uint64_t segments_made, segments_recycled, segments_removed;
-    uint64_t roll_waits;   /* Appends that waited for a ready segment. */
-    uint64_t buffer_waits; /* Appends that waited for room in the buffers. */
+    uint64_t roll_waits;   /* Waits of appends for a ready segment, */
+    uint64_t buffer_waits; /* and for room in the buffers; one append may wait more than once. */
     uint64_t reads, read_bytes;
     uint64_t appended_ticket, submitted_ticket, durable_ticket;
     uint64_t segments, segments_ready, segments_retired;
