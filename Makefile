@@ -38,14 +38,17 @@ TOOLS := $(if $(wildcard tools/waldump.c),$(OUT)/waldump)
 # All of waldump but its main, for tests.
 WALDUMP_PARTS := $(filter-out tools/waldump.c,$(wildcard tools/*.c))
 
-# tests/: programs are test_*, fuzz_*, and those named here; the rest helps them.
+# tests/: programs are test_*, fuzz_*, and those named here; *_fixture helps test_* alone (it asserts by cmocka); the rest
+# helps all of them.
 CRASH := $(filter-out tests/crash_model.c,$(wildcard tests/crash_*.c))
 KILL := $(wildcard tests/kill_*.c)
 ZOO := $(wildcard tests/zoo*.c)
 FUZZ := $(wildcard tests/fuzz_*.c)
 TESTS := $(wildcard tests/test_*.c)
-HELPERS := $(filter-out $(CRASH) $(KILL) $(ZOO) $(FUZZ) $(TESTS),$(wildcard tests/*.c))
+FIXTURES := $(wildcard tests/*_fixture.c)
+HELPERS := $(filter-out $(CRASH) $(KILL) $(ZOO) $(FUZZ) $(TESTS) $(FIXTURES),$(wildcard tests/*.c))
 HELPER_OBJECTS := $(HELPERS:%.c=$(OUT)/obj/%.o)
+FIXTURE_OBJECTS := $(FIXTURES:%.c=$(OUT)/obj/%.o)
 CRASH_HELPERS := $(filter-out tests/crash_wal.c,$(CRASH))
 TEST_PROGRAMS := $(TESTS:tests/%.c=$(OUT)/%)
 FUZZ_NAMES := $(FUZZ:tests/fuzz_%.c=%)
@@ -102,7 +105,7 @@ $(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o
 # --- tests ---
 $(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
+$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
 $(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a

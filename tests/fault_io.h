@@ -1,16 +1,14 @@
-/* fault_io.h - a disk for tests: a real one with faults put between it and the log, and the directories that it stands
- * on.
+/* fault_io.h - a disk for tests: a real one with faults put between it and the log.
  *
  *     struct fault_io *disk = fault_io_make(directory, WAL_BACKEND_POSIX);
  *     fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_SYNC, .nth = 2, .error = EIO});
  *     wal_open_io(fault_io_disk(disk), ...); ... wal_close(log); fault_io_free(disk);
  *
- * May include: wal/wal.h, wal/io.h, wal/format.h. */
+ * May include: wal/wal.h, wal/io.h. */
 
 #ifndef TESTS_FAULT_IO_H
 #define TESTS_FAULT_IO_H
 
-#include "wal/format.h"
 #include "wal/io.h"
 #include "wal/wal.h"
 
@@ -76,54 +74,5 @@ const char *fault_io_last(struct fault_io *fault);
 
 /* Operations of these kinds by execute() wait at the gate until it is opened to them. 0: open to all. */
 void fault_io_gate(struct fault_io *fault, uint32_t kinds);
-
-/* --- directories --------------------------------------------------------------------------------- */
-
-enum { SCRATCH_PATH_BYTES = 512 };
-
-/* A new empty directory in build/tmp, $TMPDIR or /tmp; asserts that it can be made. */
-void scratch_make(char path[SCRATCH_PATH_BYTES]);
-/* With everything in it, two levels deep at most. */
-void scratch_remove(const char *path);
-/* Copies the regular files of one directory into another, which is made. */
-void scratch_copy(const char *from, const char *to);
-/* A digest of all names and bytes: equal before and after means that nothing was changed. */
-uint64_t scratch_digest(const char *path);
-
-/* The path of a segment's file. */
-void scratch_path(const char *directory, uint64_t segment, char path[SCRATCH_PATH_BYTES]);
-void scratch_read(const char *directory, uint64_t segment, uint64_t offset, void *to, size_t bytes);
-void scratch_write(const char *directory, uint64_t segment, uint64_t offset, const void *from, size_t bytes);
-void scratch_flip(const char *directory, uint64_t segment, uint64_t offset, uint8_t mask);
-void scratch_zero(const char *directory, uint64_t segment, uint64_t offset, size_t bytes);
-
-/* A batch found on disk by stepping from head to head. */
-struct found_batch {
-    uint64_t offset;
-    uint64_t padded_bytes;
-    struct format_head head;
-};
-
-/* Fills at most `most`, returns how many there are up to the first place without a head. */
-size_t scratch_batches(const char *directory, uint64_t segment, struct found_batch *found, size_t most);
-
-/* The highest segment whose file exists and whose opening anchor decodes. 0: none. */
-uint64_t scratch_newest(const char *directory);
-
-/* --- samples: records whose content follows from their tag --------------------------------------- */
-
-enum { SAMPLE_BYTES_MAX = 300 };
-
-/* Fills buffer and describes it. */
-struct wal_record sample_record(uint64_t tag, uint8_t buffer[SAMPLE_BYTES_MAX]);
-/* Does the content follow from the tag? */
-bool sample_is_right(const struct wal_record *record);
-/* One append of so many records (at most 64), their tags are their indexes. No wait. */
-int sample_append(struct wal *log, uint32_t count, struct wal_receipt *receipt);
-/* The same, durable. */
-int sample_commit(struct wal *log, uint32_t count);
-/* True when wal_read and a cursor give exactly first..last, each with its index as its tag. Tells the first difference
- * on stderr. */
-bool sample_range_is_right(struct wal *log, uint64_t first, uint64_t last);
 
 #endif

@@ -1,107 +1,28 @@
-/* sim_disk.c - a disk in memory that forgets whatever it may forget.
+/* sim_disk.c - a disk in memory that forgets whatever it may forget: what the log sees of it.
  *
- * How it is kept: each file has its durable bytes and its cached bytes, and the disk has a list of versions: sectors
- * that were written and are not durable yet, in the order of writing. A read sees the cache. Making a sector durable
- * copies that version and forgets it and older ones. A cut throws the cache away and chooses, for each sector with
- * versions, one of them or the durable bytes; a file that has grown keeps the new size or the durable one. Names are
- * kept twice in the same way: the durable list, the list as seen, and the operations between them. A directory whose
- * parent was never synced may be gone altogether.
+ * How it is kept: sectors as sim_sectors.c says. Names are kept twice in the same way: the durable list, the list as
+ * seen, and the operations between them. What a cut or a kill leaves of all that is in sim_cut.c.
  *
- * A failed write or sync leaves each of its sectors in one of four ways: not written, volatile, durable, or the worst:
- * seen by every read, but on its way to nowhere (the kernel has marked the page clean). Only forget_cache tells the
- * last from the third, and the next cut.
+ * The happy path: an operation tells its owner the moment before it, during it and behind it, and is carried out; a
+ * submitted one waits in flight until a poll completes it, in the order that the chooser likes or the test releases.
  *
  * What can fail: what the test asked to fail (sim_disk_fail), or room that it took away.
  *
- * Invariants: a sector without versions has the same bytes in cache and durable, unless a write or sync of it has
- * failed; an operation completes once; its buffer has not changed between submit and completion (checked: the log
- * promised that). */
+ * Invariants: an operation completes once; its buffer has not changed between submit and completion (checked: the log
+ * promised that); a file is not closed while an operation on it is in flight (checked).
+ *
+ * May include: sim_disk_parts.h. */
 
 #define _GNU_SOURCE
-#include "tests/sim_disk.h"
+#include "tests/sim_disk_parts.h"
 
 #include "wal/check.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct file {
-    unsigned references; /* Names and handles. */
-    uint64_t bytes;      /* As seen. */
-    uint64_t durable_bytes;
-    uint64_t capacity_bytes;
-    uint8_t *durable;
-    uint8_t *cache;
-    bool locked;
-};
-
-struct version {
-    unsigned file;
-    uint64_t sector;
-    uint64_t completed_order; /* When it came into the cache. */
-    bool in_flight;           /* Of a write not completed yet: not in the cache. */
-    const struct wal_io_op *op;
-    uint8_t bytes[SIM_SECTOR_BYTES];
-};
-
-struct lost {
-    unsigned file;
-    uint64_t sector;
-};
-
-struct name {
-    char text[SIM_NAME_BYTES];
-    unsigned file;
-};
-
-struct names {
-    struct name list[SIM_FILES_MAX];
-    unsigned count;
-};
-
-enum change_kind { CHANGE_CREATE, CHANGE_RENAME, CHANGE_UNLINK };
-
-struct change {
-    enum change_kind kind;
-    struct name name; /* Of the file that it concerns. */
-    char to[SIM_NAME_BYTES];
-};
-
-enum { CHANGES_MAX = 64, HANDLES_MAX = 128 };
-
-struct sim_disk {
-    struct wal_io io; /* First. */
-    struct sim_hooks hooks;
-    struct file files[SIM_FILES_MAX];
-    unsigned file_count;
-    struct names durable_names;
-    struct names names;
-    struct change changes[CHANGES_MAX];
-    unsigned change_count;
-    struct version *versions;
-    unsigned version_count, version_capacity;
-    struct version *zombies; /* Writes of a killed owner. */
-    unsigned zombie_count;
-    struct lost *lost; /* Sectors that the cache has and the device never will. */
-    unsigned lost_count, lost_capacity;
-    uint64_t order; /* Counts completions. */
-    struct wal_io_op *in_flight[SIM_OPS_MAX];
-    unsigned in_flight_count;
-    unsigned handles[HANDLES_MAX]; /* File number + 1; 0: free. */
-    unsigned operations;
-    enum sim_fault fault;
-    unsigned fault_at;
-    int fault_error;
-    uint64_t room_bytes;
-    unsigned bad_file;
-    uint64_t bad_sector; /* UINT64_MAX: none. */
-    bool bad_once_other;
-    bool directory_locked;
-    bool parent_synced;
-    bool held;
-    bool lies; /* Syncs succeed and do nothing. */
-};
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static struct sim_disk *disk_of(struct wal_io *io)
 {
@@ -127,7 +48,7 @@ static int fault_now(struct sim_disk *disk)
     return due ? -disk->fault_error : 0;
 }
 
-static unsigned choose(const struct sim_disk *disk, unsigned options)
+unsigned sim_choice(const struct sim_disk *disk, unsigned options)
 {
     unsigned answer = disk->hooks.choose != NULL ? disk->hooks.choose(disk->hooks.context, options) : 0;
     CHECK(answer < options);
@@ -135,152 +56,10 @@ static unsigned choose(const struct sim_disk *disk, unsigned options)
 }
 
 /* A dead owner's write lands whenever it likes, as long as nobody holds the file's lock. */
-static void land(struct sim_disk *disk, unsigned zombie);
 static void maybe_land(struct sim_disk *disk)
 {
-    if (disk->zombie_count != 0 && choose(disk, 8) == 0) {
-        land(disk, choose(disk, disk->zombie_count));
-    }
-}
-
-/* --- sectors ------------------------------------------------------------------------------------- */
-
-static void ensure_bytes(struct file *file, uint64_t bytes)
-{
-    if (bytes > file->capacity_bytes) {
-        uint64_t capacity_bytes = bytes > 16384 ? 2 * bytes : 16384;
-        file->durable = realloc(file->durable, capacity_bytes);
-        file->cache = realloc(file->cache, capacity_bytes);
-        CHECK(file->durable != NULL && file->cache != NULL);
-        memset(file->durable + file->capacity_bytes, 0, capacity_bytes - file->capacity_bytes);
-        memset(file->cache + file->capacity_bytes, 0, capacity_bytes - file->capacity_bytes);
-        file->capacity_bytes = capacity_bytes;
-    }
-}
-
-static void add_version(struct sim_disk *disk, unsigned file, uint64_t sector, const uint8_t *bytes,
-                        const struct wal_io_op *op)
-{
-    if (disk->version_count == disk->version_capacity) {
-        disk->version_capacity = disk->version_capacity != 0 ? 2 * disk->version_capacity : 64;
-        disk->versions = realloc(disk->versions, disk->version_capacity * sizeof(struct version));
-        CHECK(disk->versions != NULL);
-    }
-    struct version *version = &disk->versions[disk->version_count++];
-    version->file = file;
-    version->sector = sector;
-    version->completed_order = disk->order;
-    version->in_flight = op != NULL;
-    version->op = op;
-    memcpy(version->bytes, bytes, SIM_SECTOR_BYTES);
-}
-
-static void drop_version(struct sim_disk *disk, unsigned at)
-{
-    disk->version_count--;
-    memmove(&disk->versions[at], &disk->versions[at + 1], (disk->version_count - at) * sizeof(struct version));
-}
-
-static void land(struct sim_disk *disk, unsigned zombie)
-{
-    struct version *version = &disk->zombies[zombie];
-    struct file *file = &disk->files[version->file];
-    memcpy(file->cache + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
-    add_version(disk, version->file, version->sector, version->bytes, NULL);
-    disk->zombie_count--;
-    memmove(version, version + 1, (disk->zombie_count - zombie) * sizeof(struct version));
-}
-
-static void write_through(struct sim_disk *disk, const struct version *version)
-{
-    memcpy(disk->files[version->file].durable + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
-}
-
-static void add_lost(struct sim_disk *disk, const struct version *version)
-{
-    if (disk->lost_count == disk->lost_capacity) {
-        disk->lost_capacity = disk->lost_capacity != 0 ? 2 * disk->lost_capacity : 16;
-        disk->lost = realloc(disk->lost, disk->lost_capacity * sizeof(struct lost));
-        CHECK(disk->lost != NULL);
-    }
-    disk->lost[disk->lost_count++] = (struct lost){version->file, version->sector};
-}
-
-/* The write's sectors are in the cache now; of one that failed, whatever the chooser likes. */
-static void finish_write(struct sim_disk *disk, const struct wal_io_op *op, bool failed)
-{
-    enum { VOLATILE, NOT_WRITTEN, DURABLE, TO_NOWHERE, FATES };
-    disk->order++;
-    for (unsigned i = 0; i < disk->version_count;) {
-        struct version *version = &disk->versions[i];
-        unsigned fate = VOLATILE;
-        if (version->op != op || !version->in_flight) {
-            i++;
-            continue;
-        }
-        if (failed) {
-            fate = choose(disk, FATES);
-        }
-        version->in_flight = false;
-        version->op = NULL;
-        version->completed_order = disk->order;
-        if (fate != NOT_WRITTEN) {
-            memcpy(disk->files[version->file].cache + version->sector * SIM_SECTOR_BYTES, version->bytes,
-                   SIM_SECTOR_BYTES);
-        }
-        if (fate == DURABLE) {
-            write_through(disk, version);
-        } else if (fate == TO_NOWHERE) {
-            add_lost(disk, version);
-        }
-        if (fate == VOLATILE) {
-            i++;
-        } else {
-            drop_version(disk, i);
-        }
-    }
-}
-
-/* Versions of these sectors that were complete at `order` are durable: the last of each wins. */
-static void make_durable(struct sim_disk *disk, unsigned file, uint64_t first_sector, uint64_t end_sector,
-                         uint64_t order)
-{
-    for (unsigned i = 0; i < disk->version_count && !disk->lies;) {
-        struct version *version = &disk->versions[i];
-        if (version->file != file || version->in_flight || version->completed_order > order ||
-            version->sector < first_sector || version->sector >= end_sector) {
-            i++;
-            continue;
-        }
-        write_through(disk, version);
-        drop_version(disk, i);
-    }
-}
-
-/* A sync that failed: each sector is as it was, durable, or forgotten by the kernel. */
-static void fail_sync(struct sim_disk *disk, unsigned file)
-{
-    for (unsigned i = 0; i < disk->version_count;) {
-        struct version *version = &disk->versions[i];
-        unsigned fate = version->file == file && !version->in_flight ? choose(disk, 3) : 0;
-        if (fate == 1) {
-            write_through(disk, version);
-        } else if (fate == 2) {
-            add_lost(disk, version);
-        }
-        if (fate == 0) {
-            i++;
-        } else {
-            drop_version(disk, i);
-        }
-    }
-}
-
-static void grow_durable(struct sim_disk *disk, unsigned number, uint64_t bytes)
-{
-    struct file *file = &disk->files[number];
-    if (bytes > file->durable_bytes && !disk->lies) {
-        file->durable_bytes = bytes;
+    if (disk->zombie_count != 0 && sim_choice(disk, 8) == 0) {
+        sim_land(disk, sim_choice(disk, disk->zombie_count));
     }
 }
 
@@ -327,12 +106,12 @@ static void begin(struct sim_disk *disk, struct wal_io_op *op)
         return;
     }
     unsigned number = file_of(disk, op->file);
-    ensure_bytes(&disk->files[number], op->offset + op->size);
+    sim_ensure_bytes(&disk->files[number], op->offset + op->size);
     if (op->offset + op->size > disk->files[number].bytes) {
         disk->files[number].bytes = op->offset + op->size;
     }
     for (uint32_t at = 0; at < op->size; at += SIM_SECTOR_BYTES) {
-        add_version(disk, number, (op->offset + at) / SIM_SECTOR_BYTES, (const uint8_t *)op->buffer + at, op);
+        sim_add_version(disk, number, (op->offset + at) / SIM_SECTOR_BYTES, (const uint8_t *)op->buffer + at, op);
     }
 }
 
@@ -354,20 +133,20 @@ static void complete(struct sim_disk *disk, struct wal_io_op *op)
             uint64_t at = version->sector * SIM_SECTOR_BYTES - op->offset;
             CHECK(version->op != op || memcmp(version->bytes, (const uint8_t *)op->buffer + at, SIM_SECTOR_BYTES) == 0);
         }
-        finish_write(disk, op, error != 0);
+        sim_finish_write(disk, op, error != 0);
         op->moved_bytes = error == 0 ? op->size : 0;
         if (error == 0 && op->kind == WAL_IO_WRITE_DURABLE) {
-            make_durable(disk, number, op->offset / SIM_SECTOR_BYTES, (op->offset + op->size) / SIM_SECTOR_BYTES,
-                         disk->order);
-            grow_durable(disk, number, op->offset + op->size);
+            sim_make_durable(disk, number, op->offset / SIM_SECTOR_BYTES, (op->offset + op->size) / SIM_SECTOR_BYTES,
+                             disk->order);
+            sim_grow_durable(disk, number, op->offset + op->size);
         }
         break;
     case WAL_IO_SYNC:
         if (error == 0) {
-            make_durable(disk, number, 0, UINT64_MAX, op->private_ns);
-            grow_durable(disk, number, disk->files[number].bytes);
+            sim_make_durable(disk, number, 0, UINT64_MAX, op->private_ns);
+            sim_grow_durable(disk, number, disk->files[number].bytes);
         } else {
-            fail_sync(disk, number);
+            sim_fail_sync(disk, number);
         }
         break;
     }
@@ -391,6 +170,13 @@ static int execute(struct wal_io *io, struct wal_io_op *op)
     return op->result;
 }
 
+/* The descriptor is readable while poll() would find something. */
+static void ring(const struct sim_disk *disk)
+{
+    const uint64_t one = 1;
+    CHECK(disk->bell == 0 || write(disk->bell - 1, &one, sizeof(one)) == sizeof(one));
+}
+
 static int submit(struct wal_io *io, struct wal_io_op *op)
 {
     struct sim_disk *disk = disk_of(io);
@@ -399,6 +185,9 @@ static int submit(struct wal_io *io, struct wal_io_op *op)
     }
     begin(disk, op);
     disk->in_flight[disk->in_flight_count++] = op;
+    if (!disk->held) {
+        ring(disk);
+    }
     if (op->kind != WAL_IO_READ) {
         moment(disk, "submitted");
     }
@@ -409,7 +198,7 @@ static int submit(struct wal_io *io, struct wal_io_op *op)
 static unsigned next_to_complete(const struct sim_disk *disk, bool must)
 {
     if (!disk->held) {
-        return must || choose(disk, 2) == 0 ? choose(disk, disk->in_flight_count) : disk->in_flight_count;
+        return must || sim_choice(disk, 2) == 0 ? sim_choice(disk, disk->in_flight_count) : disk->in_flight_count;
     }
     for (unsigned i = 0; i < disk->in_flight_count; i++) {
         if (disk->in_flight[i]->private_state != 0) {
@@ -425,6 +214,10 @@ static int poll_disk(struct wal_io *io, unsigned done_min)
 {
     struct sim_disk *disk = disk_of(io);
     unsigned done = 0;
+    uint64_t drained;
+    if (disk->bell != 0) {
+        (void)!read(disk->bell - 1, &drained, sizeof(drained));
+    }
     while (disk->in_flight_count != 0) {
         unsigned which = next_to_complete(disk, done < done_min);
         if (which == disk->in_flight_count) {
@@ -440,12 +233,22 @@ static int poll_disk(struct wal_io *io, unsigned done_min)
         op->done(op);
         done++;
     }
+    bool more = !disk->held && disk->in_flight_count != 0;
+    for (unsigned i = 0; i < disk->in_flight_count; i++) {
+        more = more || disk->in_flight[i]->private_state != 0; /* Released. */
+    }
+    if (more) {
+        ring(disk);
+    }
     return (int)done;
 }
 
 void sim_disk_hold(struct sim_disk *disk, bool held)
 {
     disk->held = held;
+    if (!held && disk->in_flight_count != 0) {
+        ring(disk);
+    }
 }
 
 unsigned sim_disk_in_flight(const struct sim_disk *disk)
@@ -457,12 +260,17 @@ void sim_disk_release(struct sim_disk *disk, unsigned which)
 {
     CHECK(which < disk->in_flight_count);
     disk->in_flight[which]->private_state = 1;
+    ring(disk);
 }
 
-static int no_event_fd(struct wal_io *io)
+static int event_fd(struct wal_io *io)
 {
-    (void)io;
-    return -1;
+    struct sim_disk *disk = disk_of(io);
+    if (disk->bell == 0) {
+        disk->bell = eventfd(disk->in_flight_count != 0 && !disk->held, EFD_CLOEXEC | EFD_NONBLOCK) + 1;
+        CHECK(disk->bell > 0);
+    }
+    return disk->bell - 1;
 }
 
 /* --- names --------------------------------------------------------------------------------------- */
@@ -483,8 +291,7 @@ static void copy_name(char *to, const char *from)
     strcpy(to, from);
 }
 
-/* What a directory operation does to a list of names, if it still can. */
-static void apply(struct names *names, const struct change *change)
+void sim_apply(struct names *names, const struct change *change)
 {
     struct name *found = find_name(names, change->name.text);
     if (change->kind == CHANGE_CREATE) {
@@ -513,7 +320,7 @@ static void change_names(struct sim_disk *disk, enum change_kind kind, const str
     if (to != NULL) {
         copy_name(change->to, to);
     }
-    apply(&disk->names, change);
+    sim_apply(&disk->names, change);
 }
 
 static int open_file(struct wal_io *io, const char *text, unsigned flags, int *file_out)
@@ -585,7 +392,7 @@ static int allocate(struct wal_io *io, int handle, uint64_t bytes)
     if (disk->room_bytes != 0 && used_bytes(disk) - file->bytes + bytes > disk->room_bytes) {
         return -ENOSPC;
     }
-    ensure_bytes(file, bytes);
+    sim_ensure_bytes(file, bytes);
     file->bytes = bytes;
     return 0;
 }
@@ -677,8 +484,8 @@ static int lock_file(struct wal_io *io, int handle)
     for (unsigned i = 0; i < disk->zombie_count;) {
         if (disk->zombies[i].file != file) {
             i++;
-        } else if (choose(disk, 2) == 0) {
-            land(disk, i);
+        } else if (sim_choice(disk, 2) == 0) {
+            sim_land(disk, i);
         } else {
             disk->zombie_count--;
             memmove(&disk->zombies[i], &disk->zombies[i + 1], (disk->zombie_count - i) * sizeof(struct version));
@@ -706,7 +513,7 @@ static int forget_cache(struct wal_io *io, int handle)
     for (unsigned i = 0; i < disk->version_count; i++) {
         const struct version *version = &disk->versions[i];
         if (version->file == number && !version->in_flight) {
-            memcpy(file->cache + version->sector * SIM_SECTOR_BYTES, version->bytes, SIM_SECTOR_BYTES);
+            sim_write_cached(disk, version);
         }
     }
     return 0;
@@ -733,7 +540,7 @@ static const struct wal_io_ops sim_ops = {
     .execute = execute,
     .submit = submit,
     .poll = poll_disk,
-    .event_fd = no_event_fd,
+    .event_fd = event_fd,
     .destroy = destroy_io,
 };
 
@@ -774,6 +581,9 @@ void sim_disk_destroy(struct sim_disk *disk)
     free(disk->versions);
     free(disk->zombies);
     free(disk->lost);
+    if (disk->bell != 0) {
+        (void)close(disk->bell - 1);
+    }
     free(disk);
 }
 
@@ -802,202 +612,4 @@ void sim_disk_set_room(struct sim_disk *disk, uint64_t bytes)
 void sim_disk_set_lying(struct sim_disk *disk, bool lies)
 {
     disk->lies = lies;
-}
-
-/* The first version of its sector: the place to decide about it. */
-static bool decides_sector(const struct sim_disk *disk, unsigned at)
-{
-    for (unsigned i = 0; i < at; i++) {
-        if (disk->versions[i].file == disk->versions[at].file &&
-            disk->versions[i].sector == disk->versions[at].sector) {
-            return false;
-        }
-    }
-    return true;
-}
-
-unsigned sim_disk_undecided(const struct sim_disk *disk)
-{
-    unsigned count = disk->change_count + disk->zombie_count + !disk->parent_synced;
-    for (unsigned i = 0; i < disk->version_count; i++) {
-        count += decides_sector(disk, i);
-    }
-    for (unsigned i = 0; i < disk->file_count; i++) {
-        count += disk->files[i].bytes != disk->files[i].durable_bytes;
-    }
-    return count;
-}
-
-static void copy_files(struct sim_disk *to, const struct sim_disk *from)
-{
-    to->file_count = from->file_count;
-    for (unsigned i = 0; i < from->file_count; i++) {
-        const struct file *source = &from->files[i];
-        struct file *file = &to->files[i];
-        ensure_bytes(file, source->capacity_bytes);
-        file->bytes = source->bytes;
-        file->durable_bytes = source->durable_bytes;
-        if (source->capacity_bytes != 0) {
-            memcpy(file->durable, source->durable, source->capacity_bytes);
-            memcpy(file->cache, source->cache, source->capacity_bytes);
-        }
-    }
-    to->order = from->order;
-    to->room_bytes = from->room_bytes;
-    to->parent_synced = from->parent_synced;
-    to->lies = from->lies;
-}
-
-/* Each sector that has versions: the durable bytes, or one of them. */
-static void cut_sectors(struct sim_disk *after, const struct sim_disk *disk, sim_choose choose_one, void *context)
-{
-    for (unsigned i = 0; i < disk->version_count; i++) {
-        if (!decides_sector(disk, i)) {
-            continue;
-        }
-        const struct version *candidates[8];
-        unsigned count = 0;
-        for (unsigned j = i; j < disk->version_count && count < 8; j++) {
-            if (disk->versions[j].file == disk->versions[i].file &&
-                disk->versions[j].sector == disk->versions[i].sector) {
-                candidates[count++] = &disk->versions[j];
-            }
-        }
-        unsigned chosen = choose_one(context, count + 1);
-        if (chosen != 0) {
-            write_through(after, candidates[chosen - 1]);
-        }
-    }
-    for (unsigned i = 0; i < disk->zombie_count; i++) {
-        if (choose_one(context, 2) == 1) {
-            write_through(after, &disk->zombies[i]);
-        }
-    }
-}
-
-static void cut_names(struct sim_disk *after, const struct sim_disk *disk, sim_choose choose_one, void *context)
-{
-    after->names = disk->durable_names;
-    for (unsigned i = 0; i < disk->change_count; i++) {
-        if (choose_one(context, 2) == 1) {
-            apply(&after->names, &disk->changes[i]);
-        }
-    }
-    if (!disk->parent_synced && choose_one(context, 2) == 0) {
-        after->names.count = 0; /* The directory itself is gone. */
-    }
-    after->durable_names = after->names;
-}
-
-struct sim_disk *sim_disk_cut(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one,
-                              void *context)
-{
-    struct sim_disk *after = sim_disk_create(hooks);
-    copy_files(after, disk);
-    cut_sectors(after, disk, choose_one, context);
-    cut_names(after, disk, choose_one, context);
-    after->parent_synced = disk->parent_synced || after->names.count != 0;
-    for (unsigned i = 0; i < after->file_count; i++) {
-        struct file *file = &after->files[i];
-        if (file->bytes != file->durable_bytes && choose_one(context, 2) == 0) {
-            file->bytes = file->durable_bytes;
-        }
-        file->durable_bytes = file->bytes;
-        if (file->capacity_bytes != 0) {
-            memcpy(file->cache, file->durable, file->capacity_bytes);
-        }
-    }
-    return after;
-}
-
-struct sim_disk *sim_disk_kill(const struct sim_disk *disk, const struct sim_hooks *hooks, sim_choose choose_one,
-                               void *context)
-{
-    struct sim_disk *after = sim_disk_create(hooks);
-    copy_files(after, disk);
-    after->names = disk->names;
-    after->durable_names = disk->durable_names;
-    memcpy(after->changes, disk->changes, sizeof(disk->changes));
-    after->change_count = disk->change_count;
-    for (unsigned i = 0; i < disk->lost_count; i++) {
-        add_lost(after, &(struct version){.file = disk->lost[i].file, .sector = disk->lost[i].sector});
-    }
-    after->zombies = calloc(disk->version_count + disk->zombie_count + 1, sizeof(struct version));
-    CHECK(after->zombies != NULL);
-    for (unsigned i = 0; i < disk->zombie_count; i++) {
-        after->zombies[after->zombie_count++] = disk->zombies[i];
-    }
-    for (unsigned i = 0; i < disk->version_count; i++) {
-        const struct version *version = &disk->versions[i];
-        unsigned fate = version->in_flight ? choose_one(context, 3) : 0;
-        if (fate == 0) {
-            add_version(after, version->file, version->sector, version->bytes, NULL);
-            memcpy(after->files[version->file].cache + version->sector * SIM_SECTOR_BYTES, version->bytes,
-                   SIM_SECTOR_BYTES);
-        } else if (fate == 1) {
-            after->zombies[after->zombie_count] = *version;
-            after->zombies[after->zombie_count].in_flight = false;
-            after->zombies[after->zombie_count++].op = NULL;
-        }
-    }
-    return after;
-}
-
-/* --- damage -------------------------------------------------------------------------------------- */
-
-unsigned sim_disk_file_count(const struct sim_disk *disk)
-{
-    return disk->names.count;
-}
-
-const char *sim_disk_file_name(const struct sim_disk *disk, unsigned file)
-{
-    return disk->names.list[file].text;
-}
-
-uint8_t *sim_disk_file_bytes(struct sim_disk *disk, unsigned file, uint64_t *bytes_out)
-{
-    struct file *found = &disk->files[disk->names.list[file].file];
-    *bytes_out = found->bytes;
-    return found->durable;
-}
-
-void sim_disk_settle(struct sim_disk *disk)
-{
-    for (unsigned i = 0; i < disk->file_count; i++) {
-        struct file *file = &disk->files[i];
-        if (file->capacity_bytes != 0) {
-            memcpy(file->cache, file->durable, file->capacity_bytes);
-        }
-    }
-}
-
-void sim_disk_damage(struct sim_disk *disk, unsigned file, uint64_t offset, const uint8_t bytes[SIM_SECTOR_BYTES])
-{
-    struct file *found = &disk->files[disk->names.list[file].file];
-    CHECK(offset % SIM_SECTOR_BYTES == 0 && offset + SIM_SECTOR_BYTES <= found->capacity_bytes);
-    memcpy(found->cache + offset, bytes, SIM_SECTOR_BYTES);
-    memcpy(found->durable + offset, bytes, SIM_SECTOR_BYTES);
-    for (unsigned i = 0; i < disk->version_count;) {
-        struct version *version = &disk->versions[i];
-        bool here = version->file == disk->names.list[file].file && version->sector == offset / SIM_SECTOR_BYTES;
-        if (here && !version->in_flight) {
-            drop_version(disk, i);
-        } else {
-            i++;
-        }
-    }
-}
-
-void sim_disk_vanish(struct sim_disk *disk, unsigned file)
-{
-    disk->names.list[file] = disk->names.list[--disk->names.count];
-    disk->durable_names = disk->names;
-}
-
-void sim_disk_bad_sector(struct sim_disk *disk, unsigned file, uint64_t offset, bool once_other)
-{
-    disk->bad_file = disk->names.list[file].file;
-    disk->bad_sector = offset / SIM_SECTOR_BYTES;
-    disk->bad_once_other = once_other;
 }

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SECTORS = 4, IMAGES_MAX = 4096 };
@@ -79,16 +80,41 @@ static int create(struct sim_disk *disk, const char *name)
     return file;
 }
 
-/* A disk whose directory is durable, with one file of SECTORS durable sectors of zeros, open. */
-static struct sim_disk *disk_with_file(int *file)
+/* What each test works on: a disk and its file "a", open. */
+struct subject {
+    struct sim_disk *disk;
+    struct wal_io *io;
+    int file;
+};
+
+/* The directory is durable, and so are the file's SECTORS sectors, all zeros. */
+static struct subject subject_make(void)
 {
-    struct sim_disk *disk = sim_disk_create(NULL);
-    *file = create(disk, "a");
-    assert_int_equal(execute(disk, WAL_IO_WRITE_DURABLE, *file, 0, SECTORS, 0), 0);
-    assert_int_equal(sim_disk_io(disk)->ops->sync_directory(sim_disk_io(disk)), 0);
-    assert_int_equal(sim_disk_io(disk)->ops->sync_parent(sim_disk_io(disk)), 0);
-    assert_int_equal(sim_disk_undecided(disk), 0);
-    return disk;
+    struct subject subject = {.disk = sim_disk_create(NULL)};
+    subject.io = sim_disk_io(subject.disk);
+    subject.file = create(subject.disk, "a");
+    assert_int_equal(execute(subject.disk, WAL_IO_WRITE_DURABLE, subject.file, 0, SECTORS, 0), 0);
+    assert_int_equal(subject.io->ops->sync_directory(subject.io), 0);
+    assert_int_equal(subject.io->ops->sync_parent(subject.io), 0);
+    assert_int_equal(sim_disk_undecided(subject.disk), 0);
+    return subject;
+}
+
+static int setup(void **state)
+{
+    struct subject *subject = malloc(sizeof(*subject));
+    assert_non_null(subject);
+    *subject = subject_make();
+    *state = subject;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct subject *subject = *state;
+    sim_disk_destroy(subject->disk);
+    free(subject);
+    return 0;
 }
 
 /* What an image holds: the first byte of each sector of file "a", as digits; "-" without that file. */
@@ -154,125 +180,112 @@ static unsigned distinct(const struct images *images)
     return count;
 }
 
+/* A cut leaves so many different images, and among them these, with blanks between them. */
+static void expect_images(const struct sim_disk *disk, unsigned count, const char *some)
+{
+    const struct images *images = all_cuts(disk);
+    assert_int_equal(distinct(images), count);
+    char text[32];
+    for (size_t length; *some != '\0'; some += length + strspn(some + length, " ")) {
+        length = strcspn(some, " ");
+        assert_true(length < sizeof(text));
+        memcpy(text, some, length);
+        text[length] = '\0';
+        if (!is_there(images, text)) {
+            fail_msg("no image is %s", text);
+        }
+    }
+}
+
 static void ignore_done(struct wal_io_op *op)
 {
     (void)op;
+}
+
+/* The operation is on its way; nobody asks when it is done. */
+static void submit(struct sim_disk *disk, struct wal_io_op *op)
+{
+    op->done = ignore_done;
+    assert_int_equal(sim_disk_io(disk)->ops->submit(sim_disk_io(disk), op), 0);
 }
 
 /* --- sectors ------------------------------------------------------------------------------------- */
 
 static void each_sector_of_a_volatile_write_decides_for_itself(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 3, 1), 0);
-    assert_int_equal(sim_disk_undecided(disk), 3);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 8);
-    assert_true(is_there(images, "0000") && is_there(images, "1110") && is_there(images, "0100") &&
-                is_there(images, "1010"));
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 3, 1), 0);
+    assert_int_equal(sim_disk_undecided(subject->disk), 3);
+    expect_images(subject->disk, 8, "0000 1110 0100 1010");
 }
 
 static void a_durable_write_is_in_every_image_and_takes_nothing_else_along(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 1, 1), 0);
-    assert_int_equal(execute(disk, WAL_IO_WRITE_DURABLE, file, 1, 2, 2), 0);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 2);
-    assert_true(is_there(images, "0220") && is_there(images, "1220"));
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 1, 1), 0);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE_DURABLE, subject->file, 1, 2, 2), 0);
+    expect_images(subject->disk, 2, "0220 1220");
 }
 
 static void a_sector_written_twice_may_keep_any_version(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 1, 1), 0);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 1, 2), 0);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 3);
-    assert_true(is_there(images, "0000") && is_there(images, "1000") && is_there(images, "2000"));
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 1, 1), 0);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 1, 2), 0);
+    expect_images(subject->disk, 3, "0000 1000 2000");
 }
 
 static void a_sync_covers_what_was_complete_when_it_was_handed_over(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    struct wal_io *io = sim_disk_io(disk);
-    sim_disk_hold(disk, true);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 1, 1), 0);
-    struct wal_io_op write = operation(WAL_IO_WRITE, file, 1, 1, 2);
-    struct wal_io_op sync = operation(WAL_IO_SYNC, file, 0, 0, 3);
-    write.done = sync.done = ignore_done;
-    assert_int_equal(io->ops->submit(io, &write), 0);
-    assert_int_equal(io->ops->submit(io, &sync), 0);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 2, 1, 4), 0);
-    assert_int_equal(io->ops->poll(io, 2), 2);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 4);
-    assert_true(is_there(images, "1000") && is_there(images, "1240"));
-    assert_int_equal(execute(disk, WAL_IO_SYNC, file, 0, 0, 0), 0);
-    images = all_cuts(disk);
-    assert_int_equal(distinct(images), 1);
-    assert_true(is_there(images, "1240"));
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    sim_disk_hold(subject->disk, true);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 1, 1), 0);
+    struct wal_io_op write = operation(WAL_IO_WRITE, subject->file, 1, 1, 2);
+    struct wal_io_op sync = operation(WAL_IO_SYNC, subject->file, 0, 0, 3);
+    submit(subject->disk, &write);
+    submit(subject->disk, &sync);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 2, 1, 4), 0);
+    assert_int_equal(subject->io->ops->poll(subject->io, 2), 2);
+    expect_images(subject->disk, 4, "1000 1240");
+    assert_int_equal(execute(subject->disk, WAL_IO_SYNC, subject->file, 0, 0, 0), 0);
+    expect_images(subject->disk, 1, "1240");
 }
 
 static void writes_in_flight_may_have_landed_in_part(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    struct wal_io *io = sim_disk_io(disk);
-    sim_disk_hold(disk, true);
-    struct wal_io_op first = operation(WAL_IO_WRITE_DURABLE, file, 0, 2, 1);
-    struct wal_io_op second = operation(WAL_IO_WRITE_DURABLE, file, 2, 1, 2);
-    first.done = second.done = ignore_done;
-    assert_int_equal(io->ops->submit(io, &first), 0);
-    assert_int_equal(io->ops->submit(io, &second), 0);
-    assert_int_equal(distinct(all_cuts(disk)), 8);
-    assert_int_equal(sim_disk_in_flight(disk), 2);
-    sim_disk_release(disk, 1); /* The second one first. */
-    assert_int_equal(io->ops->poll(io, 0), 1);
-    assert_int_equal(sim_disk_in_flight(disk), 1);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 4);
-    assert_true(is_there(images, "0020") && is_there(images, "0120"));
-    assert_int_equal(io->ops->poll(io, 1), 1);
-    images = all_cuts(disk);
-    assert_int_equal(distinct(images), 1);
-    assert_true(is_there(images, "1120"));
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    sim_disk_hold(subject->disk, true);
+    struct wal_io_op first = operation(WAL_IO_WRITE_DURABLE, subject->file, 0, 2, 1);
+    struct wal_io_op second = operation(WAL_IO_WRITE_DURABLE, subject->file, 2, 1, 2);
+    submit(subject->disk, &first);
+    submit(subject->disk, &second);
+    expect_images(subject->disk, 8, "");
+    assert_int_equal(sim_disk_in_flight(subject->disk), 2);
+    sim_disk_release(subject->disk, 1); /* The second one first. */
+    assert_int_equal(subject->io->ops->poll(subject->io, 0), 1);
+    assert_int_equal(sim_disk_in_flight(subject->disk), 1);
+    expect_images(subject->disk, 4, "0020 0120");
+    assert_int_equal(subject->io->ops->poll(subject->io, 1), 1);
+    expect_images(subject->disk, 1, "1120");
 }
 
 static void without_a_hold_the_chooser_orders_completions(void **state)
 {
     (void)state;
     for (unsigned which = 0; which < 2; which++) {
-        int file;
-        struct sim_disk *disk = disk_with_file(&file);
-        struct wal_io *io = sim_disk_io(disk);
+        struct subject subject = subject_make();
         const struct sim_hooks hooks = {choose_fixed, NULL, &which};
-        sim_disk_set_hooks(disk, &hooks);
-        struct wal_io_op first = operation(WAL_IO_WRITE_DURABLE, file, 0, 1, 1);
-        struct wal_io_op second = operation(WAL_IO_WRITE_DURABLE, file, 1, 1, 2);
-        first.done = second.done = ignore_done;
-        assert_int_equal(io->ops->submit(io, &first), 0);
-        assert_int_equal(io->ops->submit(io, &second), 0);
-        assert_true(io->ops->poll(io, 1) >= 1);
-        assert_false(is_there(all_cuts(disk), which == 0 ? "0200" : "1000"));
-        while (sim_disk_in_flight(disk) != 0) {
-            assert_true(io->ops->poll(io, 1) >= 1);
+        sim_disk_set_hooks(subject.disk, &hooks);
+        struct wal_io_op first = operation(WAL_IO_WRITE_DURABLE, subject.file, 0, 1, 1);
+        struct wal_io_op second = operation(WAL_IO_WRITE_DURABLE, subject.file, 1, 1, 2);
+        submit(subject.disk, &first);
+        submit(subject.disk, &second);
+        assert_true(subject.io->ops->poll(subject.io, 1) >= 1);
+        assert_false(is_there(all_cuts(subject.disk), which == 0 ? "0200" : "1000"));
+        while (sim_disk_in_flight(subject.disk) != 0) {
+            assert_true(subject.io->ops->poll(subject.io, 1) >= 1);
         }
-        sim_disk_destroy(disk);
+        sim_disk_destroy(subject.disk);
     }
 }
 
@@ -286,9 +299,7 @@ static void a_name_is_volatile_until_the_directory_is_synced(void **state)
     assert_int_equal(io->ops->sync_parent(io), 0);
     int file = create(disk, "a");
     assert_int_equal(execute(disk, WAL_IO_WRITE_DURABLE, file, 0, 1, 1), 0);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 2);
-    assert_true(is_there(images, "-") && is_there(images, "1"));
+    expect_images(disk, 2, "- 1");
     assert_int_equal(io->ops->sync_directory(io), 0);
     assert_false(is_there(all_cuts(disk), "-"));
     sim_disk_destroy(disk);
@@ -296,38 +307,27 @@ static void a_name_is_volatile_until_the_directory_is_synced(void **state)
 
 static void directory_operations_survive_in_any_subset(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    struct wal_io *io = sim_disk_io(disk);
-    int other = create(disk, "b");
-    assert_int_equal(execute(disk, WAL_IO_WRITE_DURABLE, other, 0, 1, 7), 0);
-    assert_int_equal(io->ops->rename(io, "b", "a"), -EEXIST);
-    assert_int_equal(io->ops->unlink(io, "a"), 0);
-    assert_int_equal(io->ops->rename(io, "b", "a"), 0);
-    assert_int_equal(sim_disk_undecided(disk), 3);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 3);
-    assert_true(is_there(images, "0000")); /* The old file; */
-    assert_true(is_there(images, "-"));    /* gone, and the new one not there yet; */
-    assert_true(is_there(images, "7"));    /* all done. */
-    assert_int_equal(io->ops->sync_directory(io), 0);
-    assert_int_equal(distinct(all_cuts(disk)), 1);
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    int other = create(subject->disk, "b");
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE_DURABLE, other, 0, 1, 7), 0);
+    assert_int_equal(subject->io->ops->rename(subject->io, "b", "a"), -EEXIST);
+    assert_int_equal(subject->io->ops->unlink(subject->io, "a"), 0);
+    assert_int_equal(subject->io->ops->rename(subject->io, "b", "a"), 0);
+    assert_int_equal(sim_disk_undecided(subject->disk), 3);
+    /* The old file; gone, and the new one not there yet; all done. */
+    expect_images(subject->disk, 3, "0000 - 7");
+    assert_int_equal(subject->io->ops->sync_directory(subject->io), 0);
+    expect_images(subject->disk, 1, "");
 }
 
 static void growth_is_volatile_until_the_file_is_synced(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    struct wal_io *io = sim_disk_io(disk);
-    assert_int_equal(io->ops->allocate(io, file, 6 * SIM_SECTOR_BYTES), 0);
-    const struct images *images = all_cuts(disk);
+    struct subject *subject = *state;
+    assert_int_equal(subject->io->ops->allocate(subject->io, subject->file, 6 * SIM_SECTOR_BYTES), 0);
+    const struct images *images = all_cuts(subject->disk);
     assert_true(is_there(images, "0000") && is_there(images, "000000"));
-    assert_int_equal(execute(disk, WAL_IO_SYNC, file, 0, 0, 0), 0);
-    assert_false(is_there(all_cuts(disk), "0000"));
-    sim_disk_destroy(disk);
+    assert_int_equal(execute(subject->disk, WAL_IO_SYNC, subject->file, 0, 0, 0), 0);
+    assert_false(is_there(all_cuts(subject->disk), "0000"));
 }
 
 static void a_directory_whose_parent_was_never_synced_may_be_gone(void **state)
@@ -347,106 +347,90 @@ static void a_directory_whose_parent_was_never_synced_may_be_gone(void **state)
 
 static void room_is_bounded(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    struct wal_io *io = sim_disk_io(disk);
-    sim_disk_set_room(disk, 6 * SIM_SECTOR_BYTES);
-    int other = create(disk, "b");
-    assert_int_equal(io->ops->allocate(io, other, 3 * SIM_SECTOR_BYTES), -ENOSPC);
-    assert_int_equal(io->ops->allocate(io, other, 2 * SIM_SECTOR_BYTES), 0);
-    assert_int_equal(io->ops->unlink(io, "a"), 0);
-    assert_int_equal(io->ops->allocate(io, other, 6 * SIM_SECTOR_BYTES), 0);
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    sim_disk_set_room(subject->disk, 6 * SIM_SECTOR_BYTES);
+    int other = create(subject->disk, "b");
+    assert_int_equal(subject->io->ops->allocate(subject->io, other, 3 * SIM_SECTOR_BYTES), -ENOSPC);
+    assert_int_equal(subject->io->ops->allocate(subject->io, other, 2 * SIM_SECTOR_BYTES), 0);
+    assert_int_equal(subject->io->ops->unlink(subject->io, "a"), 0);
+    assert_int_equal(subject->io->ops->allocate(subject->io, other, 6 * SIM_SECTOR_BYTES), 0);
 }
 
 /* --- kills --------------------------------------------------------------------------------------- */
 
 static void a_kill_keeps_the_cache_and_it_stays_volatile(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 1, 1), 0);
-    (void)create(disk, "b");
-    struct sim_disk *killed = sim_disk_kill(disk, NULL, choose_first, NULL);
+    struct subject *subject = *state;
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 1, 1), 0);
+    (void)create(subject->disk, "b");
+    struct sim_disk *killed = sim_disk_kill(subject->disk, NULL, choose_first, NULL);
     assert_int_equal(sim_disk_file_count(killed), 2);
     assert_int_equal(sim_disk_undecided(killed), 2);
     const struct images *images = all_cuts(killed);
     assert_true(is_there(images, "0000") && is_there(images, "1000"));
     sim_disk_destroy(killed);
-    sim_disk_destroy(disk);
+}
+
+/* The disk after its owner was killed, with a durable write still on its way, and the file, open again. */
+static struct subject killed_with_a_late_write(const struct subject *subject, struct wal_io_op *write)
+{
+    *write = operation(WAL_IO_WRITE_DURABLE, subject->file, 0, 1, 1);
+    submit(subject->disk, write);
+    unsigned late = 1;
+    struct subject killed = {.disk = sim_disk_kill(subject->disk, NULL, choose_fixed, &late)};
+    killed.io = sim_disk_io(killed.disk);
+    assert_int_equal(killed.io->ops->open(killed.io, "a", WAL_IO_OPEN_WRITE, &killed.file), 0);
+    return killed;
 }
 
 static void a_dead_owners_write_lands_late_until_the_file_is_locked(void **state)
 {
     (void)state;
     for (unsigned lands = 0; lands < 2; lands++) {
-        int file;
-        struct sim_disk *disk = disk_with_file(&file);
-        struct wal_io_op write = operation(WAL_IO_WRITE_DURABLE, file, 0, 1, 1);
-        write.done = ignore_done;
-        assert_int_equal(sim_disk_io(disk)->ops->submit(sim_disk_io(disk), &write), 0);
-        unsigned late = 1;
-        struct sim_disk *killed = sim_disk_kill(disk, NULL, choose_fixed, &late);
+        struct subject subject = subject_make();
+        struct wal_io_op write;
+        struct subject killed = killed_with_a_late_write(&subject, &write);
+        assert_true(is_there(all_cuts(killed.disk), "1000"));
         unsigned choice = lands != 0 ? 0 : 1; /* Of lock_file: it lands first, or never. */
         const struct sim_hooks hooks = {choose_fixed, NULL, &choice};
-        struct wal_io *io = sim_disk_io(killed);
-        int again;
-        assert_int_equal(io->ops->open(io, "a", WAL_IO_OPEN_WRITE, &again), 0);
-        assert_true(is_there(all_cuts(killed), "1000"));
-        sim_disk_set_hooks(killed, &hooks);
-        assert_int_equal(io->ops->lock_file(io, again), 0);
-        assert_int_equal(execute(killed, WAL_IO_WRITE_DURABLE, again, 0, 1, 2), 0);
+        sim_disk_set_hooks(killed.disk, &hooks);
+        assert_int_equal(killed.io->ops->lock_file(killed.io, killed.file), 0);
+        assert_int_equal(execute(killed.disk, WAL_IO_WRITE_DURABLE, killed.file, 0, 1, 2), 0);
         choice = 0;
-        assert_int_equal(execute(killed, WAL_IO_SYNC, again, 0, 0, 0), 0);
-        const struct images *images = all_cuts(killed);
-        assert_int_equal(distinct(images), 1);
-        assert_true(is_there(images, "2000")); /* Nothing lands any more. */
-        sim_disk_destroy(killed);
-        (void)sim_disk_io(disk)->ops->poll(sim_disk_io(disk), 1);
-        sim_disk_destroy(disk);
+        assert_int_equal(execute(killed.disk, WAL_IO_SYNC, killed.file, 0, 0, 0), 0);
+        expect_images(killed.disk, 1, "2000"); /* Nothing lands any more. */
+        sim_disk_destroy(killed.disk);
+        (void)subject.io->ops->poll(subject.io, 1);
+        sim_disk_destroy(subject.disk);
     }
 }
 
 static void without_the_lock_a_dead_owner_overwrites(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    struct wal_io_op write = operation(WAL_IO_WRITE_DURABLE, file, 0, 1, 1);
-    write.done = ignore_done;
-    assert_int_equal(sim_disk_io(disk)->ops->submit(sim_disk_io(disk), &write), 0);
-    unsigned late = 1;
-    struct sim_disk *killed = sim_disk_kill(disk, NULL, choose_fixed, &late);
-    struct wal_io *io = sim_disk_io(killed);
-    int again;
-    assert_int_equal(io->ops->open(io, "a", WAL_IO_OPEN_WRITE, &again), 0);
+    struct subject *subject = *state;
+    struct wal_io_op write;
+    struct subject killed = killed_with_a_late_write(subject, &write);
     unsigned never = 7;
     const struct sim_hooks quiet = {choose_fixed, NULL, &never};
-    sim_disk_set_hooks(killed, &quiet);
-    assert_int_equal(execute(killed, WAL_IO_WRITE_DURABLE, again, 0, 1, 2), 0);
-    assert_true(is_there(all_cuts(killed), "1000")); /* Over what the new owner made durable. */
-    sim_disk_destroy(killed);
-    (void)sim_disk_io(disk)->ops->poll(sim_disk_io(disk), 1);
-    sim_disk_destroy(disk);
+    sim_disk_set_hooks(killed.disk, &quiet);
+    assert_int_equal(execute(killed.disk, WAL_IO_WRITE_DURABLE, killed.file, 0, 1, 2), 0);
+    assert_true(is_there(all_cuts(killed.disk), "1000")); /* Over what the new owner made durable. */
+    sim_disk_destroy(killed.disk);
+    (void)subject->io->ops->poll(subject->io, 1);
 }
 
 /* --- faults -------------------------------------------------------------------------------------- */
 
 static void an_error_comes_when_it_was_asked_for(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    sim_disk_fail(disk, SIM_FAULT_ERROR, 2, EIO);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 1, 1), 0);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 1, 1, 1), -EIO);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 1, 1, 1), 0);
-    sim_disk_fail(disk, SIM_FAULT_FOR_EVER, 1, ENOSPC);
-    assert_int_equal(execute(disk, WAL_IO_SYNC, file, 0, 0, 0), -ENOSPC);
-    assert_int_equal(sim_disk_io(disk)->ops->sync_directory(sim_disk_io(disk)), -ENOSPC);
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    sim_disk_fail(subject->disk, SIM_FAULT_ERROR, 2, EIO);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 1, 1), 0);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 1, 1, 1), -EIO);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 1, 1, 1), 0);
+    sim_disk_fail(subject->disk, SIM_FAULT_FOR_EVER, 1, ENOSPC);
+    assert_int_equal(execute(subject->disk, WAL_IO_SYNC, subject->file, 0, 0, 0), -ENOSPC);
+    assert_int_equal(subject->io->ops->sync_directory(subject->io), -ENOSPC);
 }
 
 /* Lost, volatile, durable: each is possible; and seen in the cache, and nowhere else. */
@@ -458,16 +442,15 @@ static void a_failed_write_may_have_done_anything(void **state)
     bool open = false;
     bool pretended = false;
     for (unsigned choice = 0; choice < 4; choice++) {
-        int file;
-        struct sim_disk *disk = disk_with_file(&file);
+        struct subject subject = subject_make();
         const struct sim_hooks hooks = {choose_fixed, NULL, &choice};
-        sim_disk_set_hooks(disk, &hooks);
-        sim_disk_fail(disk, SIM_FAULT_ERROR, 1, EIO);
-        assert_int_equal(execute(disk, WAL_IO_WRITE_DURABLE, file, 0, 1, 1), -EIO);
+        sim_disk_set_hooks(subject.disk, &hooks);
+        sim_disk_fail(subject.disk, SIM_FAULT_ERROR, 1, EIO);
+        assert_int_equal(execute(subject.disk, WAL_IO_WRITE_DURABLE, subject.file, 0, 1, 1), -EIO);
         uint8_t seen[SIM_SECTOR_BYTES];
-        struct wal_io_op read = {.kind = WAL_IO_READ, .file = file, .size = SIM_SECTOR_BYTES, .buffer = seen};
-        assert_int_equal(sim_disk_io(disk)->ops->execute(sim_disk_io(disk), &read), 0);
-        const struct images *images = all_cuts(disk);
+        struct wal_io_op read = {.kind = WAL_IO_READ, .file = subject.file, .size = SIM_SECTOR_BYTES, .buffer = seen};
+        assert_int_equal(subject.io->ops->execute(subject.io, &read), 0);
+        const struct images *images = all_cuts(subject.disk);
         bool zero = is_there(images, "0000");
         bool one = is_there(images, "1000");
         lost = lost || (zero && !one && seen[0] == 0);
@@ -476,91 +459,83 @@ static void a_failed_write_may_have_done_anything(void **state)
         bool pretends = zero && !one && seen[0] == 1;
         if (pretends) { /* A good sync does not help, only looking past the cache does. */
             pretended = true;
-            assert_int_equal(execute(disk, WAL_IO_SYNC, file, 0, 0, 0), 0);
-            assert_false(is_there(all_cuts(disk), "1000"));
-            assert_int_equal(sim_disk_io(disk)->ops->forget_cache(sim_disk_io(disk), file), 0);
-            assert_int_equal(sim_disk_io(disk)->ops->execute(sim_disk_io(disk), &read), 0);
+            assert_int_equal(execute(subject.disk, WAL_IO_SYNC, subject.file, 0, 0, 0), 0);
+            assert_false(is_there(all_cuts(subject.disk), "1000"));
+            assert_int_equal(subject.io->ops->forget_cache(subject.io, subject.file), 0);
+            assert_int_equal(subject.io->ops->execute(subject.io, &read), 0);
             assert_int_equal(seen[0], 0);
         }
-        sim_disk_destroy(disk);
+        sim_disk_destroy(subject.disk);
     }
     assert_true(lost && kept && open && pretended);
 }
 
 static void a_lying_disk_makes_nothing_durable(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    sim_disk_set_lying(disk, true);
-    assert_int_equal(execute(disk, WAL_IO_WRITE_DURABLE, file, 0, 1, 1), 0);
-    assert_int_equal(execute(disk, WAL_IO_SYNC, file, 0, 0, 0), 0);
-    assert_true(is_there(all_cuts(disk), "0000"));
-    sim_disk_destroy(disk);
+    struct subject *subject = *state;
+    sim_disk_set_lying(subject->disk, true);
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE_DURABLE, subject->file, 0, 1, 1), 0);
+    assert_int_equal(execute(subject->disk, WAL_IO_SYNC, subject->file, 0, 0, 0), 0);
+    assert_true(is_there(all_cuts(subject->disk), "0000"));
 }
 
 static void damage_is_durable_and_bad_sectors_are_bad(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
+    struct subject *subject = *state;
     uint8_t sector[SIM_SECTOR_BYTES];
     memset(sector, 5, sizeof(sector));
-    sim_disk_damage(disk, 0, SIM_SECTOR_BYTES, sector);
-    const struct images *images = all_cuts(disk);
-    assert_int_equal(distinct(images), 1);
-    assert_true(is_there(images, "0500"));
-    struct wal_io_op read = {
-        .kind = WAL_IO_READ, .file = file, .offset = SIM_SECTOR_BYTES, .size = sizeof(sector), .buffer = sector};
-    struct wal_io *io = sim_disk_io(disk);
-    sim_disk_bad_sector(disk, 0, SIM_SECTOR_BYTES, true);
-    assert_int_equal(io->ops->execute(io, &read), 0);
+    sim_disk_damage(subject->disk, 0, SIM_SECTOR_BYTES, sector);
+    expect_images(subject->disk, 1, "0500");
+    struct wal_io_op read = {.kind = WAL_IO_READ,
+                             .file = subject->file,
+                             .offset = SIM_SECTOR_BYTES,
+                             .size = sizeof(sector),
+                             .buffer = sector};
+    sim_disk_bad_sector(subject->disk, 0, SIM_SECTOR_BYTES, true);
+    assert_int_equal(subject->io->ops->execute(subject->io, &read), 0);
     assert_int_not_equal(sector[0], 5); /* Once; */
-    assert_int_equal(io->ops->execute(io, &read), 0);
+    assert_int_equal(subject->io->ops->execute(subject->io, &read), 0);
     assert_int_equal(sector[0], 5);
-    sim_disk_bad_sector(disk, 0, SIM_SECTOR_BYTES, false);
-    assert_int_equal(io->ops->execute(io, &read), -EIO); /* for ever. */
-    assert_int_equal(io->ops->execute(io, &read), -EIO);
-    sim_disk_vanish(disk, 0);
-    assert_true(is_there(all_cuts(disk), "-"));
-    sim_disk_destroy(disk);
+    sim_disk_bad_sector(subject->disk, 0, SIM_SECTOR_BYTES, false);
+    assert_int_equal(subject->io->ops->execute(subject->io, &read), -EIO); /* for ever. */
+    assert_int_equal(subject->io->ops->execute(subject->io, &read), -EIO);
+    sim_disk_vanish(subject->disk, 0);
+    assert_true(is_there(all_cuts(subject->disk), "-"));
 }
 
 static void a_cut_leaves_its_source_alone(void **state)
 {
-    (void)state;
-    int file;
-    struct sim_disk *disk = disk_with_file(&file);
-    assert_int_equal(execute(disk, WAL_IO_WRITE, file, 0, 2, 1), 0);
+    struct subject *subject = *state;
+    assert_int_equal(execute(subject->disk, WAL_IO_WRITE, subject->file, 0, 2, 1), 0);
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(distinct(all_cuts(disk)), 4);
+        expect_images(subject->disk, 4, "");
     }
-    assert_int_equal(sim_disk_undecided(disk), 2);
-    sim_disk_destroy(disk);
+    assert_int_equal(sim_disk_undecided(subject->disk), 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_sector_of_a_volatile_write_decides_for_itself),
-        cmocka_unit_test(a_durable_write_is_in_every_image_and_takes_nothing_else_along),
-        cmocka_unit_test(a_sector_written_twice_may_keep_any_version),
-        cmocka_unit_test(a_sync_covers_what_was_complete_when_it_was_handed_over),
-        cmocka_unit_test(writes_in_flight_may_have_landed_in_part),
+        cmocka_unit_test_setup_teardown(each_sector_of_a_volatile_write_decides_for_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_durable_write_is_in_every_image_and_takes_nothing_else_along, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_sector_written_twice_may_keep_any_version, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_sync_covers_what_was_complete_when_it_was_handed_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(writes_in_flight_may_have_landed_in_part, setup, teardown),
         cmocka_unit_test(without_a_hold_the_chooser_orders_completions),
         cmocka_unit_test(a_name_is_volatile_until_the_directory_is_synced),
-        cmocka_unit_test(directory_operations_survive_in_any_subset),
-        cmocka_unit_test(growth_is_volatile_until_the_file_is_synced),
+        cmocka_unit_test_setup_teardown(directory_operations_survive_in_any_subset, setup, teardown),
+        cmocka_unit_test_setup_teardown(growth_is_volatile_until_the_file_is_synced, setup, teardown),
         cmocka_unit_test(a_directory_whose_parent_was_never_synced_may_be_gone),
-        cmocka_unit_test(room_is_bounded),
-        cmocka_unit_test(a_kill_keeps_the_cache_and_it_stays_volatile),
+        cmocka_unit_test_setup_teardown(room_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_kill_keeps_the_cache_and_it_stays_volatile, setup, teardown),
         cmocka_unit_test(a_dead_owners_write_lands_late_until_the_file_is_locked),
-        cmocka_unit_test(without_the_lock_a_dead_owner_overwrites),
-        cmocka_unit_test(an_error_comes_when_it_was_asked_for),
+        cmocka_unit_test_setup_teardown(without_the_lock_a_dead_owner_overwrites, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_error_comes_when_it_was_asked_for, setup, teardown),
         cmocka_unit_test(a_failed_write_may_have_done_anything),
-        cmocka_unit_test(a_lying_disk_makes_nothing_durable),
-        cmocka_unit_test(damage_is_durable_and_bad_sectors_are_bad),
-        cmocka_unit_test(a_cut_leaves_its_source_alone),
+        cmocka_unit_test_setup_teardown(a_lying_disk_makes_nothing_durable, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_is_durable_and_bad_sectors_are_bad, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cut_leaves_its_source_alone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

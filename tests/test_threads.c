@@ -7,10 +7,13 @@
  * What can fail: an answer that cannot be explained by what others do at the same time; a hang, which the alarm ends;
  * under a thread sanitizer, a race.
  *
- * May include: fault_io.h. */
+ * May include: fault_io.h, log_fixture.h, sample.h, scratch.h. */
 
 #define _GNU_SOURCE
 #include "tests/fault_io.h"
+#include "tests/log_fixture.h"
+#include "tests/sample.h"
+#include "tests/scratch.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -19,14 +22,12 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { BLOCK = 4096, WRITERS = 4, READERS = 2, LOOP = WRITERS, APPENDS = 600, LOOP_APPENDS = 1500, ALARM_S = 100 };
+enum { WRITERS = 4, READERS = 2, LOOP = WRITERS, APPENDS = 600, LOOP_APPENDS = 1500, ALARM_S = 100 };
 
 /* Asserting in other threads than the main one is not cmocka's; they count what is wrong instead. */
 static atomic_int wrong;
@@ -59,27 +60,21 @@ static uint64_t tag_of(uint64_t writer, uint64_t turn)
 
 static int setup(void **state)
 {
-    *state = calloc(1, SCRATCH_PATH_BYTES);
-    scratch_make(*state);
     atomic_store(&wrong, 0);
     (void)alarm(ALARM_S);
-    return 0;
+    return scratch_setup(state);
 }
 
 static int teardown(void **state)
 {
     (void)alarm(0);
-    scratch_remove(*state);
-    free(*state);
-    return 0;
+    return scratch_teardown(state);
 }
 
-static struct wal_options small(uint32_t flags, enum wal_backend backend)
+static struct wal_options options_of(uint32_t flags, enum wal_backend backend)
 {
-    struct wal_options options = WAL_OPTIONS_INIT;
-    options.flags = flags;
+    struct wal_options options = small(flags);
     options.backend = backend;
-    options.segment_bytes = 64 * BLOCK;
     options.batch_bytes_max = 8 * BLOCK;
     options.segments_mapped_max = 3;
     options.idle_mark_ms = 1;
@@ -219,11 +214,16 @@ static void *cut_the_front(void *context)
 
 /* --- the end ------------------------------------------------------------------------------------- */
 
-/* Each writer's records in its order, without a gap from the first that is still there to its last. */
-static void check_order(struct wal *log, const uint64_t *ends)
+struct order {
+    uint64_t writers; /* There are no others. */
+    bool gaps;        /* May be: what was cut off is missing. */
+    uint64_t next[WRITERS + 1];
+    bool seen[WRITERS + 1];
+};
+
+/* Every record from the first to the last, as it was written, each writer's in its order. */
+static void read_in_order(struct wal *log, struct order *order)
 {
-    uint64_t next[WRITERS + 1] = {0};
-    bool seen[WRITERS + 1] = {false};
     struct wal_cursor *cursor = NULL;
     assert_int_equal(wal_cursor_open(log, 0, &cursor), 0);
     uint64_t index = wal_first_index(log);
@@ -234,19 +234,26 @@ static void check_order(struct wal *log, const uint64_t *ends)
         assert_true(sample_is_right(&record));
         uint64_t writer = (record.tag >> 32) - 1;
         uint64_t turn = record.tag & 0xffffffffu;
-        assert_true(writer <= WRITERS);
-        assert_true(!seen[writer] || turn == next[writer]);
-        assert_true(seen[writer] || wal_first_index(log) != 1 || turn == 0);
-        seen[writer] = true;
-        next[writer] = turn + 1;
+        assert_true(writer < order->writers);
+        bool follows = order->gaps ? turn >= order->next[writer] : turn == order->next[writer];
+        assert_true(follows || (!order->seen[writer] && wal_first_index(log) != 1));
+        order->seen[writer] = true;
+        order->next[writer] = turn + 1;
     }
     assert_int_equal(result, WAL_EBEYOND);
     assert_int_equal(index, wal_last_index(log) + 1);
-    for (int i = 0; i <= WRITERS; i++) {
-        assert_true(!seen[i] || next[i] == ends[i]);
-        assert_true(seen[i] || wal_first_index(log) != 1 || ends[i] == 0);
-    }
     wal_cursor_close(cursor);
+}
+
+/* Each writer's records in its order, without a gap from the first that is still there to its last. */
+static void check_order(struct wal *log, const uint64_t *ends)
+{
+    struct order order = {.writers = WRITERS + 1};
+    read_in_order(log, &order);
+    for (int i = 0; i <= WRITERS; i++) {
+        assert_true(!order.seen[i] || order.next[i] == ends[i]);
+        assert_true(order.seen[i] || wal_first_index(log) != 1 || ends[i] == 0);
+    }
     struct wal_verify_report report;
     assert_int_equal(wal_verify(log, &report, NULL, NULL), 0);
     assert_int_equal(report.records, wal_last_index(log) - wal_first_index(log) + 1);
@@ -260,7 +267,7 @@ static void start(struct worker *worker, struct crowd *crowd, uint64_t number, v
 
 static void all_at_once(const char *directory, enum wal_backend backend, bool truncating, bool loop)
 {
-    struct wal_options options = small(WAL_CREATE, backend);
+    struct wal_options options = options_of(WAL_CREATE, backend);
     struct crowd crowd = {0};
     int opened = wal_open(directory, &options, &crowd.log, NULL);
     if (opened == WAL_ESYSTEM && backend == WAL_BACKEND_URING) {
@@ -383,27 +390,13 @@ static void *cut_the_end(void *context)
 
 static void check_rising(struct wal *log)
 {
-    uint64_t next[WRITERS] = {0};
-    struct wal_cursor *cursor = NULL;
-    assert_int_equal(wal_cursor_open(log, 0, &cursor), 0);
-    uint64_t index = wal_first_index(log);
-    struct wal_record record;
-    int result;
-    while ((result = wal_cursor_next(cursor, &record)) == 0) {
-        uint64_t writer = (record.tag >> 32) - 1;
-        uint64_t turn = record.tag & 0xffffffffu;
-        assert_int_equal(record.index, index++);
-        assert_true(sample_is_right(&record) && writer < WRITERS && turn >= next[writer]);
-        next[writer] = turn + 1;
-    }
-    assert_int_equal(result, WAL_EBEYOND);
-    assert_int_equal(index, wal_last_index(log) + 1);
-    wal_cursor_close(cursor);
+    struct order order = {.writers = WRITERS, .gaps = true};
+    read_in_order(log, &order);
 }
 
 static void ends_are_cut(const char *directory, enum wal_backend backend)
 {
-    struct wal_options options = small(WAL_CREATE, backend);
+    struct wal_options options = options_of(WAL_CREATE, backend);
     struct crowd crowd = {0};
     assert_int_equal(wal_open(directory, &options, &crowd.log, NULL), 0);
     struct worker writers[WRITERS];
@@ -469,9 +462,8 @@ static void *commit_samples(void *context)
  * close files of sealed segments: the one that is being sealed must stay open. */
 static void test_stalled_rolls(void **state)
 {
-    struct fault_io *disk = fault_io_make(*state, WAL_BACKEND_POSIX);
-    assert_non_null(disk);
-    struct wal_options options = small(WAL_CREATE, WAL_BACKEND_POSIX);
+    struct fault_io *disk = fault_disk(*state);
+    struct wal_options options = options_of(WAL_CREATE, WAL_BACKEND_POSIX);
     options.segment_bytes = 16 * BLOCK;
     options.segments_mapped_max = 2;
     struct crowd crowd = {0};
@@ -509,8 +501,8 @@ static void test_stalled_rolls(void **state)
 static void test_close_keeps_what_was_accepted(void **state)
 {
     for (uint64_t round = 0; round < 40; round++) {
-        struct wal_options options = small(WAL_CREATE | (round % 5 == 4 ? WAL_NO_THREADS : 0),
-                                           round % 2 == 0 ? WAL_BACKEND_POSIX : WAL_BACKEND_AUTO);
+        struct wal_options options = options_of(WAL_CREATE | (round % 5 == 4 ? WAL_NO_THREADS : 0),
+                                                round % 2 == 0 ? WAL_BACKEND_POSIX : WAL_BACKEND_AUTO);
         struct wal *log = NULL;
         struct wal_verdict verdict;
         assert_int_equal(wal_open(*state, &options, &log, &verdict), 0);
@@ -529,7 +521,7 @@ static void test_close_keeps_what_was_accepted(void **state)
         assert_int_equal(wal_close(log), 0);
     }
     struct wal *log = NULL;
-    struct wal_options options = small(0, WAL_BACKEND_AUTO);
+    struct wal_options options = options_of(0, WAL_BACKEND_AUTO);
     assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
     assert_true(sample_range_is_right(log, 1, 400));
     assert_int_equal(wal_close(log), 0);

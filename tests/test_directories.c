@@ -1,0 +1,420 @@
+/* test_directories.c - the directory is not what it should be: no log, another program's files, a newer format, a log
+ * that somebody has open, segments missing, renamed, swapped, foreign or cut short.
+ *
+ * The happy path of a test: a log is made and closed, its files are changed from outside, and opening it is refused
+ * with the code of wal.h, the row of the recovery table and a text.
+ *
+ * What can fail: an answer. What this machine cannot show is told in a line `skipped: ...`.
+ *
+ * Invariants: a refused open changes no byte and no name, whatever its flags (expect_refused looks).
+ *
+ * May include: fault_io.h, log_fixture.h, sample.h, scratch.h. */
+
+#define _GNU_SOURCE
+#include "tests/fault_io.h"
+#include "tests/log_fixture.h"
+#include "tests/sample.h"
+#include "tests/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* --- the directory is not what it should be ------------------------------------------------------ */
+
+static void put_file(const char *directory, const char *name, const char *content)
+{
+    char path[SCRATCH_PATH_BYTES];
+    scratch_join(path, directory, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fputs(content, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_no_log_there(void **state)
+{
+    struct wal_options options = tiny(0);
+    struct wal_verdict verdict = expect_refused(*state, &options, WAL_ENOENT);
+    assert_int_equal(verdict.kind, WAL_VERDICT_NONE);
+    char missing[SCRATCH_PATH_BYTES];
+    scratch_join(missing, *state, "missing");
+    (void)expect_refused(missing, &options, WAL_ENOENT);
+    (void)expect_refused(missing, NULL, WAL_ENOENT);
+    options.flags = WAL_READ_ONLY;
+    (void)expect_refused(missing, &options, WAL_ENOENT);
+    options.flags = WAL_CREATE;
+    scratch_join(missing, *state, "no/parent");
+    (void)expect_refused(missing, &options, WAL_ENOENT);
+}
+
+static void test_not_a_log(void **state)
+{
+    put_file(*state, "letter.txt", "dear reader");
+    struct wal_options options = tiny(0);
+    (void)expect_refused(*state, &options, WAL_ENOTLOG);
+    options.flags = WAL_CREATE;
+    (void)expect_refused(*state, &options, WAL_ENOTLOG);
+    options.flags = WAL_READ_ONLY;
+    (void)expect_refused(*state, &options, WAL_ENOTLOG);
+    char path[SCRATCH_PATH_BYTES];
+    scratch_join(path, *state, "letter.txt");
+    struct wal *log = NULL;
+    assert_int_not_equal(wal_open(path, &options, &log, NULL), 0);
+    assert_null(log);
+}
+
+static void test_exclusive(void **state)
+{
+    make_log(*state, 3);
+    struct wal_options options = tiny(WAL_CREATE | WAL_EXCLUSIVE);
+    (void)expect_refused(*state, &options, WAL_EEXIST);
+}
+
+static void change_identity(const char *directory, uint64_t segment, void (*change)(struct format_identity *identity))
+{
+    uint8_t sector[FORMAT_SECTOR_BYTES];
+    struct format_identity identity;
+    scratch_read(directory, segment, 0, sector, sizeof(sector));
+    assert_int_equal(format_identity_decode(sector, &identity), FORMAT_OK);
+    change(&identity);
+    format_identity_encode(&identity, sector);
+    scratch_write(directory, segment, 0, sector, sizeof(sector));
+}
+
+static void make_newer(struct format_identity *identity)
+{
+    identity->major = FORMAT_MAJOR + 1;
+}
+
+static void make_strange(struct format_identity *identity)
+{
+    identity->features_must = 1u << 7;
+}
+
+static void test_of_a_newer_format(void **state)
+{
+    make_log(*state, 5);
+    change_identity(*state, 1, make_newer);
+    static const uint32_t flags[] = {0, WAL_CREATE, WAL_READ_ONLY, WAL_ACCEPT_CORRUPT | WAL_ACCEPT_UNCERTAIN};
+    for (size_t i = 0; i < 4; i++) {
+        struct wal_options options = tiny(flags[i]);
+        struct wal_verdict verdict = expect_refused(*state, &options, WAL_ENEWER);
+        assert_int_equal(verdict.row, 1);
+        assert_int_equal(verdict.kind, WAL_VERDICT_NONE);
+    }
+}
+
+static void test_of_an_unknown_feature(void **state)
+{
+    make_log(*state, 5);
+    change_identity(*state, 1, make_strange);
+    struct wal_options options = tiny(WAL_ACCEPT_CORRUPT);
+    struct wal_verdict verdict = expect_refused(*state, &options, WAL_ENEWER);
+    assert_int_equal(verdict.row, 1);
+}
+
+static void test_locked_by_another_process(void **state)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    (void)fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct wal_options options = tiny(WAL_CREATE | WAL_NO_THREADS);
+        struct wal *log = NULL;
+        char answer = wal_open(*state, &options, &log, NULL) == 0 && sample_commit(log, 1) == 0 ? 'y' : 'n';
+        (void)!write(ends[1], &answer, 1);
+        for (;;) {
+            (void)pause();
+        }
+    }
+    char answer = 'n';
+    assert_int_equal(read(ends[0], &answer, 1), 1);
+    assert_int_equal(answer, 'y');
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal_verdict verdict = expect_refused(*state, &options, WAL_EBUSY);
+    assert_int_equal(verdict.kind, WAL_VERDICT_NONE);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_true(sample_range_is_right(log, 1, 1));
+    assert_int_equal(wal_close(log), 0);
+}
+
+static void test_no_permission(void **state)
+{
+    make_log(*state, 3);
+    struct fault_io *disk = fault_disk(*state);
+    fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_OPEN, .nth = 1, .forever = true, .error = EACCES});
+    struct wal_options options = tiny(0);
+    struct wal *log = NULL;
+    struct wal_verdict verdict;
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, &verdict), WAL_EACCES);
+    assert_string_not_equal(verdict.text, "");
+    fault_io_free(disk);
+    if (geteuid() == 0) {
+        print_message("skipped: permissions on a real directory: root may do all\n");
+        return;
+    }
+    assert_int_equal(chmod(*state, 0), 0);
+    assert_int_equal(wal_open(*state, &options, &log, &verdict), WAL_EACCES);
+    assert_int_equal(chmod(*state, 0700), 0);
+}
+
+/* --- segments missing, renamed, swapped, foreign ------------------------------------------------- */
+
+static void move_segment(const char *directory, uint64_t from, uint64_t to)
+{
+    char old_path[SCRATCH_PATH_BYTES];
+    char new_path[SCRATCH_PATH_BYTES];
+    scratch_path(directory, from, old_path);
+    scratch_path(directory, to, new_path);
+    assert_int_equal(rename(old_path, new_path), 0);
+}
+
+static void remove_segment(const char *directory, uint64_t segment)
+{
+    char path[SCRATCH_PATH_BYTES];
+    scratch_path(directory, segment, path);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* Without the accepting flag: this code and row, and nothing changed. Read only: the rest can be read. */
+static void expect_refusal(const char *directory, int wanted, int row)
+{
+    struct wal_options options = tiny(0);
+    struct wal_verdict verdict = expect_refused(directory, &options, wanted);
+    assert_int_equal(verdict.row, row);
+    assert_int_equal(verdict.kind, wanted == WAL_ECORRUPT ? WAL_VERDICT_CORRUPT : WAL_VERDICT_NONE);
+    options.flags = WAL_CREATE | WAL_ACCEPT_UNCERTAIN;
+    verdict = expect_refused(directory, &options, wanted);
+    assert_int_equal(verdict.row, row);
+}
+
+/* In whatever row: which one is seen first depends on what the newest file is now. */
+static void expect_corrupt(const char *directory)
+{
+    struct wal_options options = tiny(0);
+    struct wal_verdict verdict = expect_refused(directory, &options, WAL_ECORRUPT);
+    assert_int_equal(verdict.kind, WAL_VERDICT_CORRUPT);
+}
+
+static void test_segment_missing_in_the_middle(void **state)
+{
+    make_log(*state, MANY);
+    uint64_t newest = scratch_newest(*state);
+    assert_true(newest >= 4);
+    remove_segment(*state, 2);
+    expect_refusal(*state, WAL_ECORRUPT, 3);
+}
+
+static void test_first_segment_missing(void **state)
+{
+    make_log(*state, MANY);
+    remove_segment(*state, 1);
+    expect_refusal(*state, WAL_ECORRUPT, 3);
+}
+
+/* The newest and what was made ready behind it: the seal of the one before tells that there was a next one. */
+static void test_newest_segment_missing(void **state)
+{
+    make_log(*state, MANY);
+    uint64_t newest = scratch_newest(*state);
+    remove_segment(*state, newest);
+    char path[SCRATCH_PATH_BYTES];
+    scratch_path(*state, newest + 1, path);
+    for (uint64_t ready = newest + 1; access(path, F_OK) == 0; scratch_path(*state, ++ready, path)) {
+        remove_segment(*state, ready);
+    }
+    expect_refusal(*state, WAL_ECORRUPT, 5);
+}
+
+/* The newest alone: the ready ones behind it are still there. */
+static void test_newest_segment_missing_before_ready_ones(void **state)
+{
+    make_log(*state, MANY);
+    remove_segment(*state, scratch_newest(*state));
+    expect_refusal(*state, WAL_ECORRUPT, 5);
+}
+
+static void test_segment_renamed(void **state)
+{
+    make_log(*state, MANY);
+    move_segment(*state, 2, 900);
+    expect_refusal(*state, WAL_ECORRUPT, 3);
+}
+
+static void test_two_segments_swapped(void **state)
+{
+    make_log(*state, MANY);
+    move_segment(*state, 2, 900);
+    move_segment(*state, 3, 2);
+    move_segment(*state, 900, 3);
+    expect_refusal(*state, WAL_ECORRUPT, 3);
+}
+
+static void test_newest_swapped_with_the_one_before(void **state)
+{
+    make_log(*state, MANY);
+    uint64_t newest = scratch_newest(*state);
+    move_segment(*state, newest, 900);
+    move_segment(*state, newest - 1, newest);
+    move_segment(*state, 900, newest - 1);
+    expect_corrupt(*state);
+}
+
+static void test_newest_segment_renamed(void **state)
+{
+    make_log(*state, MANY);
+    move_segment(*state, scratch_newest(*state), 900);
+    expect_corrupt(*state);
+}
+
+static void copy_segment(const char *from, const char *to, uint64_t segment)
+{
+    static uint8_t bytes[16 * BLOCK];
+    char path[SCRATCH_PATH_BYTES];
+    scratch_read(from, segment, 0, bytes, sizeof(bytes));
+    scratch_path(to, segment, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    scratch_write(to, segment, 0, bytes, sizeof(bytes));
+}
+
+/* `segment` 0: the newest. */
+static void segment_of_another_log(const char *directory, uint64_t segment)
+{
+    char here[SCRATCH_PATH_BYTES];
+    char there[SCRATCH_PATH_BYTES];
+    scratch_join(here, directory, "here");
+    scratch_join(there, directory, "there");
+    make_log(here, MANY);
+    make_log(there, MANY);
+    copy_segment(there, here, segment != 0 ? segment : scratch_newest(there));
+    expect_refusal(here, WAL_EFOREIGN, 1);
+}
+
+static void test_segment_of_another_log(void **state)
+{
+    segment_of_another_log(*state, 2);
+}
+
+static void test_newest_segment_of_another_log(void **state)
+{
+    segment_of_another_log(*state, 0);
+}
+
+/* An older copy of one's own segment: its batches end too early for the anchor behind it. */
+static void test_older_copy_of_a_segment(void **state)
+{
+    char early[SCRATCH_PATH_BYTES];
+    char late[SCRATCH_PATH_BYTES];
+    scratch_join(early, *state, "early");
+    scratch_join(late, *state, "late");
+    make_log(late, 20);
+    scratch_copy(late, early);
+    struct wal_options options = tiny(0);
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(late, &options, &log, NULL), 0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(sample_commit(log, 1), 0);
+    }
+    assert_int_equal(wal_close(log), 0);
+    assert_true(scratch_newest(late) > scratch_newest(early));
+    copy_segment(early, late, scratch_newest(early));
+    expect_refusal(late, WAL_ECORRUPT, 4);
+}
+
+static void test_no_segment_has_a_beginning(void **state)
+{
+    make_log(*state, 5);
+    scratch_zero(*state, 1, BLOCK, BLOCK);
+    expect_refusal(*state, WAL_ECORRUPT, 2);
+}
+
+static void test_shorter_than_the_caller_knows(void **state)
+{
+    make_log(*state, 10);
+    struct wal_options options = tiny(0);
+    options.known_durable_index = 11;
+    struct wal_verdict verdict = expect_refused(*state, &options, WAL_ECORRUPT);
+    assert_int_equal(verdict.row, 7);
+    options.known_durable_index = 10;
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_int_equal(wal_close(log), 0);
+}
+
+static void test_segment_cut_short(void **state)
+{
+    make_log(*state, MANY);
+    char path[SCRATCH_PATH_BYTES];
+    scratch_path(*state, 2, path);
+    assert_int_equal(truncate(path, 8 * BLOCK), 0);
+    struct wal_options options = tiny(0);
+    struct wal_verdict verdict = {0};
+    struct wal *log = NULL;
+    int result = wal_open(*state, &options, &log, &verdict);
+    if (result == 0) { /* A sealed segment is not read at open: then reading tells. */
+        uint8_t buffer[SAMPLE_BYTES_MAX];
+        struct wal_record record;
+        bool told = false;
+        for (uint64_t index = 1; index <= MANY; index++) {
+            result = wal_read(log, index, buffer, sizeof(buffer), &record);
+            told = told || result == WAL_ECORRUPT;
+            assert_true(result == WAL_ECORRUPT || (result == 0 && record.tag == index && sample_is_right(&record)));
+        }
+        assert_true(told);
+        struct wal_verify_report report;
+        assert_int_equal(wal_verify(log, &report, NULL, NULL), WAL_ECORRUPT);
+        assert_int_equal(wal_close(log), 0);
+    } else {
+        assert_int_equal(result, WAL_ECORRUPT);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]); /* A name, with * and ?. */
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_no_log_there, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_not_a_log, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_exclusive, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_of_a_newer_format, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_of_an_unknown_feature, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_locked_by_another_process, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_no_permission, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_segment_missing_in_the_middle, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_first_segment_missing, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_newest_segment_missing, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_newest_segment_missing_before_ready_ones, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_segment_renamed, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_two_segments_swapped, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_newest_swapped_with_the_one_before, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_newest_segment_renamed, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_segment_of_another_log, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_newest_segment_of_another_log, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_older_copy_of_a_segment, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_no_segment_has_a_beginning, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_shorter_than_the_caller_knows, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_segment_cut_short, scratch_setup, scratch_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
