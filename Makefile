@@ -155,6 +155,10 @@ install: all
 	install -m 755 $(OUT)/libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)
 	ln -sf libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libwal.so.$(SOVERSION)
 	ln -sf libwal.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libwal.so
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 tools/waldump.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 tools/waldump.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/waldump
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' wal/libwal.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/libwal.pc
 
 clean:

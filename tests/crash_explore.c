@@ -19,8 +19,8 @@
 #define _GNU_SOURCE
 #include "tests/crash_explore.h"
 
+#include "tests/crash_proof.h"
 #include "wal/check.h"
-#include "wal/format.h"
 #include "wal/zoo.h"
 
 #include <errno.h>
@@ -154,6 +154,15 @@ static struct wal_options options_of(struct explorer *explorer)
     return options;
 }
 
+static int open_image(struct explorer *explorer, struct sim_disk *image, const struct wal_options *options,
+                      struct wal **log_out, struct wal_verdict *verdict)
+{
+    int status = wal_open_io(sim_disk_io(image), options, log_out, verdict);
+    explorer->verdicts[verdict->kind]++;
+    explorer->rows[verdict->row]++;
+    return status;
+}
+
 static void work(struct level *level, unsigned operations);
 
 /* Opens and judges; in the modes without damage anything but an allowed state is a failure. Takes the image. */
@@ -170,9 +179,7 @@ static void examine(struct level *parent, struct sim_disk *image, unsigned ackno
     struct wal_options options = options_of(explorer);
     struct wal_verdict verdict;
     struct wal *log = NULL;
-    int status = wal_open_io(sim_disk_io(image), &options, &log, &verdict);
-    explorer->verdicts[verdict.kind]++;
-    explorer->rows[verdict.row]++;
+    int status = open_image(explorer, image, &options, &log, &verdict);
     if (status != 0) {
         bool alarm = status == WAL_ECORRUPT || status == WAL_EUNCERTAIN;
         fail(explorer, alarm ? &explorer->false_alarms : &explorer->other,
@@ -205,29 +212,6 @@ static void examine(struct level *parent, struct sim_disk *image, unsigned ackno
 }
 
 /* --- damage -------------------------------------------------------------------------------------- */
-
-/* The highest mark that a reader can find: what it proves, and whether a head that could lead there reads. */
-static uint64_t highest_mark_on(struct sim_disk *image)
-{
-    uint64_t highest = 0;
-    for (unsigned file = 0; file < sim_disk_file_count(image); file++) {
-        uint64_t bytes;
-        const uint8_t *content = sim_disk_file_bytes(image, file, &bytes);
-        uint64_t segment = format_segment_of_name(sim_disk_file_name(image, file));
-        for (uint64_t offset = BLOCK_BYTES; segment != 0 && offset + BLOCK_BYTES <= bytes; offset += BLOCK_BYTES) {
-            struct format_head head;
-            struct format_seal seal;
-            if (format_head_decode(content + offset, BLOCK_BYTES, &head) == FORMAT_OK &&
-                format_head_is_self_valid(&head, segment, offset / BLOCK_BYTES)) {
-                highest = head.mark > highest ? head.mark : highest;
-            } else if (format_seal_decode(content + offset, &seal) == FORMAT_OK && seal.segment == segment &&
-                       seal.own_offset == offset) {
-                highest = seal.last_number > highest ? seal.last_number : highest;
-            }
-        }
-    }
-    return highest;
-}
 
 enum damage { DAMAGE_GARBAGE, DAMAGE_ZEROS, DAMAGE_BIT, DAMAGE_MISDIRECTED, DAMAGE_VANISHED, DAMAGE_KINDS };
 
@@ -271,6 +255,21 @@ static bool damage(struct explorer *explorer, struct sim_disk *image)
     return false;
 }
 
+/* Acknowledged data is gone and the verdict does not say so: could it have? */
+static void judge_loss(struct explorer *explorer, struct sim_disk *image, const struct wal_verdict *verdict)
+{
+    uint64_t highest_mark = crash_look_for_proof(image, BLOCK_BYTES).highest_mark;
+    if (verdict->batch > highest_mark) {
+        explorer->lies_irreducible++;
+        return;
+    }
+    char detail[600];
+    (void)snprintf(detail, sizeof(detail),
+                   "verdict %d row Y%d batch %" PRIu64 " at %" PRIu64 ":%" PRIu64 ", highest mark on the disk %" PRIu64,
+                   verdict->kind, verdict->row, verdict->batch, verdict->segment, verdict->offset, highest_mark);
+    fail(explorer, &explorer->lies_avoidable, "damage under a mark was passed off as the end", detail);
+}
+
 static void classify(struct level *level, struct sim_disk *image, struct wal *log, const struct wal_verdict *verdict,
                      unsigned acknowledged)
 {
@@ -284,15 +283,8 @@ static void classify(struct level *level, struct sim_disk *image, struct wal *lo
         explorer->reported++;
     } else if (match(level->history, acknowledged, &found) >= 0) {
         explorer->harmless++;
-    } else if (verdict->batch > highest_mark_on(image)) {
-        explorer->lies_irreducible++;
     } else {
-        char detail[600];
-        (void)snprintf(
-            detail, sizeof(detail),
-            "verdict %d row Y%d batch %" PRIu64 " at %" PRIu64 ":%" PRIu64 ", highest mark on the disk %" PRIu64,
-            verdict->kind, verdict->row, verdict->batch, verdict->segment, verdict->offset, highest_mark_on(image));
-        fail(explorer, &explorer->lies_avoidable, "damage under a mark was passed off as the end", detail);
+        judge_loss(explorer, image, verdict);
     }
 }
 
@@ -311,9 +303,7 @@ static void examine_damaged(struct level *parent, struct sim_disk *image, unsign
         options.flags &= ~(uint32_t)WAL_CREATE;
         struct wal_verdict verdict;
         struct wal *log = NULL;
-        int status = wal_open_io(sim_disk_io(image), &options, &log, &verdict);
-        explorer->verdicts[verdict.kind]++;
-        explorer->rows[verdict.row]++;
+        int status = open_image(explorer, image, &options, &log, &verdict);
         if (status != 0) {
             explorer->reported++;
         } else {

@@ -36,15 +36,14 @@
  * the disk proves it.
  *
  * What can fail: one of these; the failure's text has the trace, which can be given to --replay.
- * Invariants: everything is decided by the script and by counting, so a trace repeats (but for the salts). */
+ * Invariants: everything is decided by the script and by counting, so a trace repeats (but for the salts).
+ *
+ * The words that damage are carried out in crash_damage.c. May include: crash_life.h. */
 
 #define _GNU_SOURCE
-#include "tests/crash_traces.h"
+#include "tests/crash_life.h"
 
-#include "tests/crash_model.h"
-#include "tests/sim_disk.h"
 #include "wal/check.h"
-#include "wal/format.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -54,7 +53,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BLOCK_BYTES = 512, SEGMENT_BLOCKS = 16, IMAGES_AT_ONCE = 256, IMAGES_AT_ONCE_DEEPER = 64 };
+enum { IMAGES_AT_ONCE = 256, IMAGES_AT_ONCE_DEEPER = 64 };
 
 static const struct trace {
     const char *name; /* The hole of the study, or what it shows. */
@@ -120,41 +119,9 @@ static const struct trace {
     {"a full disk, opened again and again", 1, "r4 p F c c c c s0+ p a6+ |"},
 };
 
-enum branch { NO_BRANCH, BRANCH_CUT, BRANCH_KILL };
-
-struct life {
-    struct traces *traces;
-    const char *script;
-    unsigned in_flight;
-    uint64_t images_end;
-    struct sim_disk *disk;
-    struct wal *log;
-    struct history *history;       /* What an image taken now must match, */
-    unsigned acknowledged;         /* while the log is being opened: */
-    const char *resume;            /* and where it goes on. */
-    enum branch branch;            /* At moments, now. */
-    enum branch branch_in_opening; /* In the opening of the next life. */
-    unsigned depth;
-    bool larger;         /* Segments are made twice as large, from the next opening on. */
-    bool forced;         /* Opened with force. */
-    bool may_be_damaged; /* A cut within a forced opening: as before it, or as after it. */
-};
-
-/* What the next life is born into. */
-struct birth {
-    const char *at;
-    struct sim_disk *image;
-    enum branch branch_in_opening;
-    uint32_t flags;
-    bool may_be_damaged;
-};
-
-static void live(const struct life *parent, const struct history *allowed, unsigned acknowledged,
-                 const struct birth *birth);
-
 /* --- failures ------------------------------------------------------------------------------------ */
 
-static void fail(const struct life *life, const char *what, const char *detail)
+void life_fail(const struct life *life, const char *what, const char *detail)
 {
     struct traces *traces = life->traces;
     if (!traces->failed) {
@@ -168,7 +135,7 @@ static void fail_log(const struct life *life, const char *what)
 {
     char why[300];
     (void)wal_errmsg(life->log, why, sizeof(why));
-    fail(life, what, why);
+    life_fail(life, what, why);
 }
 
 static void fail_state(const struct life *life, const char *what, const struct state *found,
@@ -181,25 +148,21 @@ static void fail_state(const struct life *life, const char *what, const struct s
     model_print(&history->states[acknowledged], should, sizeof(should));
     (void)snprintf(detail, sizeof(detail), "found %s doubt %" PRIu64 "; acknowledged %u of %u: %s doubt %" PRIu64, is,
                    found->doubt, acknowledged, history->operations, should, history->states[acknowledged].doubt);
-    fail(life, what, detail);
+    life_fail(life, what, detail);
 }
 
-static bool enough(const struct life *life)
+bool life_has_enough(const struct life *life)
 {
     return life->traces->failed || life->traces->images >= life->images_end;
 }
 
 /* --- choices ------------------------------------------------------------------------------------- */
 
-struct count {
-    uint64_t combination;
-};
-
-static unsigned choose_counted(void *context, unsigned options)
+unsigned life_choose_counted(void *context, unsigned options)
 {
-    struct count *count = context;
-    unsigned answer = (unsigned)(count->combination % options);
-    count->combination /= options;
+    uint64_t *combination = context;
+    unsigned answer = (unsigned)(*combination % options);
+    *combination /= options;
     return answer;
 }
 
@@ -210,7 +173,7 @@ static unsigned choose_mixed(void *context, unsigned options)
     return (unsigned)((*random >> 33) % options);
 }
 
-static unsigned choose_none(void *context, unsigned options)
+unsigned life_choose_none(void *context, unsigned options)
 {
     (void)context;
     (void)options;
@@ -227,7 +190,7 @@ static unsigned choose_turn(void *context, unsigned options)
 
 /* --- opening and judging ------------------------------------------------------------------------- */
 
-static struct wal_options options_of(const struct life *life, uint32_t flags)
+struct wal_options life_options(const struct life *life, uint32_t flags)
 {
     struct wal_options options = WAL_OPTIONS_INIT;
     options.flags = flags | WAL_NO_THREADS;
@@ -241,7 +204,7 @@ static struct wal_options options_of(const struct life *life, uint32_t flags)
     return options;
 }
 
-static int match(const struct history *history, unsigned acknowledged, const struct state *found)
+int life_match(const struct history *history, unsigned acknowledged, const struct state *found)
 {
     for (unsigned m = history->operations + 1; m-- > acknowledged;) {
         if (model_equal(&history->states[m], found) && history->states[m].doubt == found->doubt) {
@@ -256,13 +219,13 @@ static bool judge(struct life *life, const struct history *allowed, unsigned ack
     char why[256] = "";
     int read = model_read(life->log, found, why, sizeof(why));
     if (read != 0) {
-        fail(life, read > 0 ? "wrong data passed as valid" : "a recovered log does not read", why);
-    } else if (!life->forced && !life->may_be_damaged && match(allowed, acknowledged, found) < 0) {
+        life_fail(life, read > 0 ? "wrong data passed as valid" : "a recovered log does not read", why);
+    } else if (!life->forced && !life->may_be_damaged && life_match(allowed, acknowledged, found) < 0) {
         fail_state(life, "not a state that is allowed", found, allowed, acknowledged);
     } else if (life->forced && found->doubt == 0) {
-        fail(life, "a forced cut leaves no doubt", why);
+        life_fail(life, "a forced cut leaves no doubt", why);
     } else if (life->may_be_damaged && found->doubt == 0) {
-        fail(life, "the damage is gone, and there is no doubt", why);
+        life_fail(life, "the damage is gone, and there is no doubt", why);
     }
     return !life->traces->failed;
 }
@@ -276,25 +239,25 @@ static void each_cut(const struct life *life, struct sim_disk *disk, unsigned ac
     uint64_t at_most = life->depth == 0 ? IMAGES_AT_ONCE : IMAGES_AT_ONCE_DEEPER;
     uint64_t combinations = undecided < 20 ? (uint64_t)1 << undecided : (uint64_t)1 << 20;
     uint64_t random = 88172645463325252u;
-    for (uint64_t i = 0; i < combinations && i < at_most && !enough(life); i++) {
+    for (uint64_t i = 0; i < combinations && i < at_most && !life_has_enough(life); i++) {
         struct birth next = *birth;
         bool sampled = combinations > at_most && i >= 2;
-        struct count count = {i == 1 && combinations > at_most ? UINT64_MAX : i};
+        uint64_t count = i == 1 && combinations > at_most ? UINT64_MAX : i;
         next.image = sampled ? sim_disk_cut(disk, NULL, choose_mixed, &random)
-                             : sim_disk_cut(disk, NULL, choose_counted, &count);
-        live(life, life->history, acknowledged, &next);
+                             : sim_disk_cut(disk, NULL, life_choose_counted, &count);
+        life_live(life, life->history, acknowledged, &next);
     }
 }
 
 static void each_kill(const struct life *life, struct sim_disk *disk, unsigned acknowledged, const struct birth *birth)
 {
-    for (unsigned i = 0; i < 4 && !enough(life); i++) {
+    for (unsigned i = 0; i < 4 && !life_has_enough(life); i++) {
         struct birth next = *birth;
         uint64_t random = i;
-        struct count count = {0};
-        next.image = i == 0 ? sim_disk_kill(disk, NULL, choose_counted, &count)
+        uint64_t count = 0;
+        next.image = i == 0 ? sim_disk_kill(disk, NULL, life_choose_counted, &count)
                             : sim_disk_kill(disk, NULL, choose_mixed, &random);
-        live(life, life->history, acknowledged, &next);
+        life_live(life, life->history, acknowledged, &next);
         if (sim_disk_in_flight(disk) == 0) {
             return;
         }
@@ -306,7 +269,7 @@ static void moment(void *context, struct sim_disk *disk, const char *what)
     struct life *life = context;
     (void)what;
     enum branch branch = life->branch;
-    if (branch == NO_BRANCH || enough(life)) {
+    if (branch == NO_BRANCH || life_has_enough(life)) {
         return;
     }
     unsigned acknowledged = life->log != NULL ? (unsigned)wal_durable_ticket(life->log) : life->acknowledged;
@@ -319,331 +282,6 @@ static void moment(void *context, struct sim_disk *disk, const char *what)
         each_kill(life, disk, acknowledged, &birth);
     }
     life->branch = branch;
-}
-
-/* --- damage -------------------------------------------------------------------------------------- */
-
-struct proof {
-    uint64_t highest_mark;
-    bool sealed_without_next;
-};
-
-/* What a reader could know from what is left, looking at every block of every file. */
-static struct proof look_for_proof(struct sim_disk *image)
-{
-    struct proof proof = {0};
-    uint64_t sealed = 0;
-    uint64_t highest_file = 0;
-    for (unsigned file = 0; file < sim_disk_file_count(image); file++) {
-        uint64_t bytes;
-        const uint8_t *content = sim_disk_file_bytes(image, file, &bytes);
-        uint64_t segment = format_segment_of_name(sim_disk_file_name(image, file));
-        highest_file = segment > highest_file ? segment : highest_file;
-        for (uint64_t offset = BLOCK_BYTES; segment != 0 && offset + BLOCK_BYTES <= bytes; offset += BLOCK_BYTES) {
-            struct format_head head;
-            struct format_seal seal;
-            uint64_t mark = 0;
-            if (format_head_decode(content + offset, BLOCK_BYTES, &head) == FORMAT_OK &&
-                format_head_is_self_valid(&head, segment, offset / BLOCK_BYTES)) {
-                mark = head.mark;
-            } else if (format_seal_decode(content + offset, &seal) == FORMAT_OK && seal.segment == segment &&
-                       seal.own_offset == offset) {
-                mark = seal.last_number;
-                sealed = segment > sealed ? segment : sealed;
-            }
-            proof.highest_mark = mark > proof.highest_mark ? mark : proof.highest_mark;
-        }
-    }
-    proof.sealed_without_next = sealed != 0 && highest_file <= sealed;
-    return proof;
-}
-
-/* Opens what was damaged, and classifies; takes the image. `at_open`: a read that fails later is too late. */
-static void examine_damaged(struct life *life, struct sim_disk *image, bool vanished, bool at_open, const char *how)
-{
-    struct traces *traces = life->traces;
-    struct proof proof = look_for_proof(image);
-    struct wal_options options = options_of(life, 0);
-    struct wal_verdict verdict;
-    struct wal *log = NULL;
-    traces->images++;
-    traces->damaged++;
-    if (wal_open_io(sim_disk_io(image), &options, &log, &verdict) != 0) {
-        traces->reported++;
-        sim_disk_destroy(image);
-        return;
-    }
-    struct state found;
-    char why[300] = "";
-    char detail[600];
-    int read = model_read(log, &found, why, sizeof(why));
-    unsigned acknowledged = life->acknowledged;
-    (void)snprintf(detail, sizeof(detail),
-                   "%s; row Y%d, batch %" PRIu64 " expected at %" PRIu64 ":%" PRIu64 ", highest mark left %" PRIu64
-                   " %.200s",
-                   how, verdict.row, verdict.batch, verdict.segment, verdict.offset, proof.highest_mark, why);
-    if (read > 0) {
-        fail(life, "wrong data passed as valid", detail);
-    } else if (read < 0 && at_open) {
-        fail(life, "a segment's last batch does not read, and open was silent", detail);
-    } else if (read < 0) {
-        traces->reported++;
-    } else if (match(life->history, acknowledged, &found) >= 0) {
-        traces->harmless++;
-    } else if (match(life->history, 0, &found) < 0) {
-        fail(life, "damage made a state that the log never had", detail);
-    } else if (proof.highest_mark >= verdict.batch || proof.sealed_without_next || vanished || verdict.closed) {
-        fail(life, "damage under a mark was passed off as the end", detail);
-    } else {
-        traces->lies_irreducible++;
-    }
-    (void)!wal_close(log);
-    sim_disk_destroy(image);
-}
-
-/* All that is on the disk now, durable. */
-static struct sim_disk *copy_of(const struct life *life)
-{
-    struct sim_disk *kept = sim_disk_kill(life->disk, NULL, choose_none, NULL);
-    uint64_t all = UINT64_MAX;
-    struct count count = {all};
-    struct sim_disk *copy = sim_disk_cut(kept, NULL, choose_counted, &count);
-    sim_disk_destroy(kept);
-    return copy;
-}
-
-enum damage { DAMAGE_ZEROS, DAMAGE_GARBAGE, DAMAGE_BIT, DAMAGE_OTHER_SECTOR };
-
-static void damage_sector(struct sim_disk *image, unsigned file, uint64_t offset, enum damage kind,
-                          uint64_t other_offset)
-{
-    uint64_t bytes;
-    const uint8_t *content = sim_disk_file_bytes(image, file, &bytes);
-    uint8_t sector[BLOCK_BYTES];
-    memcpy(sector, content + offset, sizeof(sector));
-    if (kind == DAMAGE_ZEROS) {
-        memset(sector, 0, sizeof(sector));
-    } else if (kind == DAMAGE_GARBAGE) {
-        memset(sector, 0xa7, sizeof(sector));
-    } else if (kind == DAMAGE_BIT) {
-        sector[46] ^= 4;
-    } else {
-        memcpy(sector, content + other_offset, sizeof(sector));
-    }
-    sim_disk_damage(image, file, offset, sector);
-}
-
-/* Is this the head of the last batch of a segment that is sealed and in use? */
-static bool ends_a_sealed_segment(const struct life *life, struct sim_disk *disk, unsigned file, uint64_t offset)
-{
-    uint64_t bytes;
-    const uint8_t *content = sim_disk_file_bytes(disk, file, &bytes);
-    struct format_seal seal;
-    return bytes >= BLOCK_BYTES && format_seal_decode(content + bytes - BLOCK_BYTES, &seal) == FORMAT_OK &&
-           seal.segment == format_segment_of_name(sim_disk_file_name(disk, file)) && seal.last_offset == offset &&
-           life->history->states[life->acknowledged].start == 1;
-}
-
-static void each_damage_of(struct life *life, struct sim_disk *whole, unsigned file, uint64_t offset)
-{
-    static const uint8_t zeros[BLOCK_BYTES];
-    uint64_t bytes;
-    const uint8_t *content = sim_disk_file_bytes(whole, file, &bytes);
-    if (memcmp(content + offset, zeros, BLOCK_BYTES) == 0) {
-        return;
-    }
-    bool at_open = ends_a_sealed_segment(life, whole, file, offset);
-    for (unsigned kind = DAMAGE_ZEROS; kind < DAMAGE_OTHER_SECTOR + bytes / BLOCK_BYTES && !life->traces->failed;
-         kind++) {
-        uint64_t other = kind >= DAMAGE_OTHER_SECTOR ? (kind - DAMAGE_OTHER_SECTOR) * BLOCK_BYTES : 0;
-        if (memcmp(content + offset, content + other, BLOCK_BYTES) == 0 ||
-            (other != 0 && memcmp(content + other, zeros, BLOCK_BYTES) == 0)) {
-            continue; /* The same bytes; or zeros once more. */
-        }
-        struct sim_disk *image = sim_disk_kill(whole, NULL, choose_none, NULL);
-        damage_sector(image, file, offset, kind < DAMAGE_OTHER_SECTOR ? (enum damage)kind : DAMAGE_OTHER_SECTOR, other);
-        char how[100];
-        (void)snprintf(how, sizeof(how), "sector at %s:%" PRIu64 " damaged, kind %u from %" PRIu64,
-                       sim_disk_file_name(whole, file), offset, kind < DAMAGE_OTHER_SECTOR ? kind : DAMAGE_OTHER_SECTOR,
-                       other);
-        examine_damaged(life, image, false, at_open, how);
-    }
-}
-
-static void each_damage(struct life *life)
-{
-    struct sim_disk *whole = copy_of(life);
-    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
-        uint64_t bytes;
-        (void)sim_disk_file_bytes(whole, file, &bytes);
-        for (uint64_t offset = 0; offset < bytes && !life->traces->failed; offset += BLOCK_BYTES) {
-            each_damage_of(life, whole, file, offset);
-        }
-    }
-    sim_disk_destroy(whole);
-}
-
-/* From an image in which nothing survived that need not. */
-static void each_vanished(struct life *life)
-{
-    struct sim_disk *whole = sim_disk_cut(life->disk, NULL, choose_none, NULL);
-    for (unsigned file = 0; file < sim_disk_file_count(whole) && !life->traces->failed; file++) {
-        struct sim_disk *image = sim_disk_cut(life->disk, NULL, choose_none, NULL);
-        char how[100];
-        (void)snprintf(how, sizeof(how), "file %s gone", sim_disk_file_name(whole, file));
-        sim_disk_vanish(image, file);
-        examine_damaged(life, image, true, true, how);
-    }
-    sim_disk_destroy(whole);
-}
-
-/* Each sector reads wrongly once, while the log is opened: that may be reported, but nothing may be lost by it. */
-static void each_bad_read(struct life *life)
-{
-    struct sim_disk *whole = copy_of(life);
-    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
-        uint64_t bytes;
-        (void)sim_disk_file_bytes(whole, file, &bytes);
-        for (uint64_t offset = 0; offset < bytes && !enough(life); offset += BLOCK_BYTES) {
-            struct birth birth = {.at = "", .image = sim_disk_kill(whole, NULL, choose_none, NULL)};
-            sim_disk_bad_sector(birth.image, file, offset, true);
-            struct wal_options options = options_of(life, 0);
-            struct wal *log = NULL;
-            int status = wal_open_io(sim_disk_io(birth.image), &options, &log, NULL);
-            (void)!wal_close(log);
-            struct sim_disk *after = sim_disk_kill(birth.image, NULL, choose_none, NULL);
-            sim_disk_destroy(birth.image);
-            birth.image = after;
-            life->traces->reported += status != 0;
-            live(life, life->history, life->acknowledged, &birth);
-        }
-    }
-    sim_disk_destroy(whole);
-}
-
-/* What a read returns is right, whatever happens to the medium meanwhile. */
-static void each_damage_while_open(struct life *life)
-{
-    struct state before;
-    struct state found;
-    char why[256] = "";
-    CHECK(model_read(life->log, &before, why, sizeof(why)) == 0);
-    for (unsigned file = 0; file < sim_disk_file_count(life->disk); file++) {
-        uint64_t bytes;
-        (void)sim_disk_file_bytes(life->disk, file, &bytes);
-        for (uint64_t offset = 0; offset < bytes && !enough(life); offset += BLOCK_BYTES) {
-            uint8_t old[BLOCK_BYTES];
-            memcpy(old, sim_disk_file_bytes(life->disk, file, &bytes) + offset, sizeof(old));
-            damage_sector(life->disk, file, offset, DAMAGE_BIT, 0);
-            life->traces->images++;
-            int read = model_read(life->log, &found, why, sizeof(why));
-            life->traces->reported += read < 0;
-            life->traces->harmless += read == 0;
-            if (read > 0 || (read == 0 && !model_equal(&before, &found))) {
-                fail(life, "a read returned what was never written", why);
-            }
-            sim_disk_damage(life->disk, file, offset, old);
-        }
-    }
-}
-
-/* --- forging ------------------------------------------------------------------------------------- */
-
-/* Changes one thing in a head and makes its checksum right again. */
-static bool forge(struct format_head *head, unsigned way)
-{
-    if (way == 0) {
-        head->number++;
-    } else if (way == 1) {
-        head->chain++;
-    } else if (way == 2 && head->first_index > 1 && head->kind == BATCH_TRUNCATE) {
-        head->first_index--;
-    } else if (way == 3) {
-        head->salt++;
-    } else if (way == 4 && head->kind == BATCH_DATA) {
-        head->first_index++;
-    } else if (way == 5 && head->kind == BATCH_DATA && head->first_index > 1) {
-        head->kind = BATCH_TRUNCATE;
-        head->first_index--;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* The last batch of the newest segment, with a head that somebody else made. It must not be taken for ours. */
-static void each_forgery(struct life *life)
-{
-    struct sim_disk *whole = copy_of(life);
-    uint64_t bytes;
-    unsigned last_file = 0;
-    uint64_t last_offset = 0;
-    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
-        const uint8_t *content = sim_disk_file_bytes(whole, file, &bytes);
-        for (uint64_t offset = 2 * BLOCK_BYTES; offset < bytes; offset += BLOCK_BYTES) {
-            struct format_head head;
-            if (format_head_decode(content + offset, BLOCK_BYTES, &head) == FORMAT_OK && offset > last_offset) {
-                last_offset = offset;
-                last_file = file;
-            }
-        }
-    }
-    for (unsigned way = 0; way < 6 && last_offset != 0 && !enough(life); way++) {
-        struct sim_disk *image = sim_disk_kill(whole, NULL, choose_none, NULL);
-        uint8_t sector[BLOCK_BYTES];
-        struct format_head head;
-        memcpy(sector, sim_disk_file_bytes(image, last_file, &bytes) + last_offset, sizeof(sector));
-        CHECK(format_head_decode(sector, BLOCK_BYTES, &head) == FORMAT_OK);
-        if (!forge(&head, way)) {
-            sim_disk_destroy(image);
-            continue;
-        }
-        format_head_encode(&head, sector);
-        sim_disk_damage(image, last_file, last_offset, sector);
-        struct wal_options options = options_of(life, 0);
-        struct wal *log = NULL;
-        struct wal_verdict verdict;
-        life->traces->images++;
-        int status = wal_open_io(sim_disk_io(image), &options, &log, &verdict);
-        struct state found;
-        char why[256] = "";
-        if (status == 0 && model_read(log, &found, why, sizeof(why)) >= 0 &&
-            (match(life->history, 0, &found) < 0 || match(life->history, life->history->operations, &found) >= 0)) {
-            char detail[64];
-            (void)snprintf(detail, sizeof(detail), "way %u", way);
-            fail(life, "a forged head was believed", detail);
-        }
-        (void)!wal_close(log);
-        sim_disk_destroy(image);
-    }
-    sim_disk_destroy(whole);
-}
-
-/* Damages each sector; where open refuses, it is opened with force, and lives on. */
-static void each_forced(struct life *life, const char *at)
-{
-    struct sim_disk *whole = copy_of(life);
-    for (unsigned file = 0; file < sim_disk_file_count(whole); file++) {
-        uint64_t bytes;
-        (void)sim_disk_file_bytes(whole, file, &bytes);
-        for (uint64_t offset = 0; offset < bytes && !enough(life); offset += BLOCK_BYTES) {
-            struct sim_disk *image = sim_disk_kill(whole, NULL, choose_none, NULL);
-            damage_sector(image, file, offset, DAMAGE_GARBAGE, 0);
-            struct wal_options options = options_of(life, 0);
-            struct wal *log = NULL;
-            struct sim_disk *probe = sim_disk_kill(image, NULL, choose_none, NULL);
-            int status = wal_open_io(sim_disk_io(probe), &options, &log, NULL);
-            (void)!wal_close(log);
-            sim_disk_destroy(probe);
-            if (status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
-                sim_disk_destroy(image);
-                continue;
-            }
-            struct birth birth = {at, image, life->branch_in_opening, WAL_ACCEPT_CORRUPT | WAL_ACCEPT_UNCERTAIN, false};
-            live(life, life->history, life->acknowledged, &birth);
-        }
-    }
-    sim_disk_destroy(whole);
 }
 
 /* --- words --------------------------------------------------------------------------------------- */
@@ -761,8 +399,9 @@ static void close_and_reopen(struct life *life, const char *at)
     sim_disk_hold(life->disk, false);
     unsigned acknowledged = wal_close(life->log) == 0 ? life->history->operations : life->acknowledged;
     life->log = NULL;
-    struct birth birth = {at, sim_disk_kill(life->disk, NULL, choose_none, NULL), life->branch_in_opening, 0, false};
-    live(life, life->history, acknowledged, &birth);
+    struct birth birth = {at, sim_disk_kill(life->disk, NULL, life_choose_none, NULL), life->branch_in_opening, 0,
+                          false};
+    life_live(life, life->history, acknowledged, &birth);
 }
 
 /* False: this life is over. */
@@ -781,22 +420,22 @@ static bool do_word(struct life *life, const char *word, const char *next)
         close_and_reopen(life, next);
         return false;
     case 'd':
-        each_damage(life);
+        damage_each_sector(life);
         return false;
     case 'v':
-        each_vanished(life);
+        damage_each_file(life);
         return false;
     case 'D':
-        each_damage_while_open(life);
+        damage_under_an_open_log(life);
         return false;
     case 'b':
-        each_bad_read(life);
+        damage_each_read(life);
         return false;
     case 'g':
-        each_forgery(life);
+        damage_each_forgery(life);
         return false;
     case 'f':
-        each_forced(life, next);
+        damage_each_and_accept(life, next);
         return false;
     case '0':
     case '1':
@@ -851,7 +490,7 @@ static void act(struct life *life, const char *at)
 {
     char word[32];
     enum branch branch = NO_BRANCH;
-    for (const char *next; !enough(life) && (next = take_word(at, word)) != NULL; at = next) {
+    for (const char *next; !life_has_enough(life) && (next = take_word(at, word)) != NULL; at = next) {
         if (strcmp(word, "/") == 0 || strcmp(word, "\\") == 0) {
             branch = word[0] == '/' ? BRANCH_CUT : BRANCH_KILL;
             continue;
@@ -862,7 +501,7 @@ static void act(struct life *life, const char *at)
         life->resume = next;
         life->branch_in_opening = opens ? branch : NO_BRANCH;
         life->branch = opens && word[0] != 'c' ? NO_BRANCH : branch;
-        for (unsigned i = 0; i < times && !enough(life); i++) {
+        for (unsigned i = 0; i < times && !life_has_enough(life); i++) {
             if (!do_word(life, star != NULL ? star + 1 : word, next)) {
                 return;
             }
@@ -871,9 +510,8 @@ static void act(struct life *life, const char *at)
     }
 }
 
-/* Opens the image (which it takes), judges it, and goes on with the script. */
-static void live(const struct life *parent, const struct history *allowed, unsigned acknowledged,
-                 const struct birth *birth)
+void life_live(const struct life *parent, const struct history *allowed, unsigned acknowledged,
+               const struct birth *birth)
 {
     struct history *history = calloc(2, sizeof(*history));
     CHECK(history != NULL);
@@ -893,7 +531,7 @@ static void live(const struct life *parent, const struct history *allowed, unsig
                         .may_be_damaged = birth->may_be_damaged};
     const struct sim_hooks hooks = {choose_turn, moment, &life};
     sim_disk_set_hooks(birth->image, &hooks);
-    struct wal_options options = options_of(&life, birth->flags | WAL_CREATE);
+    struct wal_options options = life_options(&life, birth->flags | WAL_CREATE);
     struct wal_verdict verdict;
     life.traces->images++;
     int status = wal_open_io(sim_disk_io(birth->image), &options, &life.log, &verdict);
@@ -902,8 +540,8 @@ static void live(const struct life *parent, const struct history *allowed, unsig
         bool damaged = status == WAL_ECORRUPT || status == WAL_EUNCERTAIN;
         bool nothing_to_keep = life.forced && verdict.row >= 2 && verdict.row <= 4;
         if (!(damaged && life.may_be_damaged) && !nothing_to_keep) {
-            fail(&life, status == WAL_ECORRUPT || status == WAL_EUNCERTAIN ? "false alarm" : "open fails",
-                 verdict.text);
+            life_fail(&life, status == WAL_ECORRUPT || status == WAL_EUNCERTAIN ? "false alarm" : "open fails",
+                      verdict.text);
         }
     } else if (judge(&life, allowed, acknowledged, &history[1].states[0])) {
         history[1].operations = 0;
@@ -940,7 +578,7 @@ static void run_trace(struct traces *traces, unsigned in_flight, const char *scr
                         .images_end = traces->images + (traces->images_at_most != 0 ? traces->images_at_most : 20000)};
     struct birth birth = {.at = script, .image = sim_disk_create(NULL)};
     none.depth = UINT32_MAX;
-    live(&none, history, 0, &birth);
+    life_live(&none, history, 0, &birth);
     traces->traces++;
     free(history);
 }

@@ -21,7 +21,7 @@
 #include <time.h>
 
 enum outcome { OUTCOME_CLEAN, OUTCOME_TORN, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
-enum { LOOKS_MAX = 5 };
+enum { LOOKS_MAX = 5, RING_BYTES_LEAST = 64 << 20 };
 
 struct finding {
     enum outcome outcome;
@@ -201,11 +201,12 @@ static void locate_damage(const struct settings *settings, const struct wal_hole
                    hole->segment, finding->offset, settings->path);
 }
 
-/* One look. *again: what it saw may come from a log that moves. */
-static int look_at_log(const struct settings *settings, struct finding *finding)
+/* One look; `bytes` is how much there is. What it saw may come from a log that moves. */
+static int look_at_log(const struct settings *settings, uint64_t bytes, struct finding *finding)
 {
     struct view_log view;
-    int code = view_open(&view, settings->path);
+    int code = settings->deep && bytes > RING_BYTES_LEAST ? view_open_whole(&view, settings->path)
+                                                          : view_open(&view, settings->path);
     if (code > EXIT_NEGATIVE) {
         return code;
     }
@@ -239,12 +240,16 @@ static int look_at_log(const struct settings *settings, struct finding *finding)
 }
 
 /* A writer rolls, truncates and recycles while we read: what is bad must be so twice, in the same place. */
-static int verify_log(struct settings *settings)
+static int verify_log(struct settings *settings, const struct segments *segments)
 {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < segments->count; i++) {
+        bytes += segments->list[i].bytes;
+    }
     struct finding finding = {0};
     struct finding before = {0};
     for (unsigned turn = 0;; turn++) {
-        int code = look_at_log(settings, &finding);
+        int code = look_at_log(settings, bytes, &finding);
         if (code != 0) {
             return code;
         }
@@ -396,7 +401,7 @@ int command_verify(struct settings *settings)
     struct segments segments;
     int code = segments_open(&segments, settings->path);
     if (code == 0) {
-        code = segments.single ? verify_segment(settings, &segments) : verify_log(settings);
+        code = segments.single ? verify_segment(settings, &segments) : verify_log(settings, &segments);
     }
     segments_close(&segments);
     return code;

@@ -41,11 +41,12 @@ const char *verdict_word(enum wal_verdict_kind kind)
     return words[kind];
 }
 
-static int open_once(struct view_log *view, const char *directory)
+static int open_once(struct view_log *view, const char *directory, enum wal_backend backend)
 {
     struct wal_options options = WAL_OPTIONS_INIT;
     options.flags = WAL_READ_ONLY | WAL_NO_THREADS;
     options.segments_max = 65536;
+    options.backend = backend;
     view->status = wal_open(directory, &options, &view->log, &view->verdict);
     if (view->status == WAL_EIO || view->status == WAL_EINVAL) {
         /* A file system without direct I/O, or one that does it badly. */
@@ -58,10 +59,10 @@ static int open_once(struct view_log *view, const char *directory)
     return view->status;
 }
 
-int view_open(struct view_log *view, const char *directory)
+static int open_log(struct view_log *view, const char *directory, enum wal_backend backend)
 {
     *view = (struct view_log){0};
-    int status = open_once(view, directory);
+    int status = open_once(view, directory, backend);
     if (status != 0 && status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
         complain("%s: %s%s%s", directory, wal_strerror(status), view->verdict.text[0] != '\0' ? ": " : "",
                  view->verdict.text);
@@ -69,6 +70,16 @@ int view_open(struct view_log *view, const char *directory)
     }
     bool damaged = view->verdict.kind == WAL_VERDICT_CORRUPT || view->verdict.kind == WAL_VERDICT_UNCERTAIN;
     return status != 0 || damaged ? EXIT_NEGATIVE : EXIT_READABLE;
+}
+
+int view_open(struct view_log *view, const char *directory)
+{
+    return open_log(view, directory, WAL_BACKEND_POSIX); /* Making a ring costs more than most looks. */
+}
+
+int view_open_whole(struct view_log *view, const char *directory)
+{
+    return open_log(view, directory, WAL_BACKEND_AUTO);
 }
 
 void view_close(struct view_log *view)

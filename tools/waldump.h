@@ -79,6 +79,8 @@ struct view_log {
 /* Opens without a lock. An exit code: 0 also for a torn tail; EXIT_NEGATIVE for damage, with the handle open if any of
  * it reads. Says nothing but for EXIT_DISK and EXIT_NEWER. */
 int view_open(struct view_log *view, const char *directory);
+/* The same, to read all of it: reads run ahead in a ring of their own where there can be one. */
+int view_open_whole(struct view_log *view, const char *directory);
 void view_close(struct view_log *view);
 
 /* Says on stderr what is not in order: a note for a torn tail, the verdict for damage. */

@@ -115,6 +115,7 @@ static int learn_shape(struct recovery *recovery)
 int recover_find_tail(struct recovery *recovery)
 {
     recovery->tail = NULL;
+    recovery->spare_copies_damaged = 0;
     recovery->stranger = 0;
     int status = learn_shape(recovery);
     for (uint32_t i = recovery->table->count; status == 0 && i-- > 0 && recovery->tail == NULL;) {
@@ -134,6 +135,7 @@ int recover_find_tail(struct recovery *recovery)
                 return look_refuse_foreign(recovery, segment->number);
             }
             recovery->tail = segment;
+            recovery->spare_copies_damaged = verdict != FORMAT_OK; /* Its identity. */
         } else {
             if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
                 return look_refuse_foreign(recovery, segment->number);
