@@ -74,6 +74,13 @@ static int open_log(const struct bench_case *self, const struct wal_allocator *a
     return 0;
 }
 
+/* log may be NULL: it was not opened. What failed first is what is told. */
+static int close_log(struct wal *log, int result)
+{
+    int closed = wal_close(log);
+    return result != 0 || closed == 0 ? result : failed("wal_close", NULL, closed);
+}
+
 /* Moves the start up behind every half segment, so that segments come back. Not waited for: it rides with what
  * follows. */
 struct retirer {
@@ -231,9 +238,7 @@ int append_threads(const struct bench_case *self, struct sample *sample)
         result = run_crowd(&crowd, workers, sample);
         if (crowd.result != 0)
             result = failed("wal_commit", crowd.log, crowd.result);
-        int closed = wal_close(crowd.log);
-        if (result == 0 && closed != 0)
-            result = failed("wal_close", NULL, closed);
+        result = close_log(crowd.log, result);
     }
     free(workers);
     free(crowd.records);
@@ -329,9 +334,7 @@ int append_loop(const struct bench_case *self, struct sample *sample)
             window_end(&window, loop->log, self, &loop->histogram, sample);
         }
     }
-    int closed = wal_close(loop->log);
-    if (result == 0 && closed != 0)
-        result = failed("wal_close", NULL, closed);
+    result = close_log(loop->log, result);
     free(loop);
     free(records);
     free(bytes);
@@ -383,9 +386,7 @@ int append_roll(const struct bench_case *self, struct sample *sample)
     if (result == 0 && (result = open_log(self, NULL, &log)) == 0) {
         struct wal_append append = {.records = records, .record_count = self->records};
         result = find_rolls(self, log, &append, sample);
-        int closed = wal_close(log);
-        if (result == 0 && closed != 0)
-            result = failed("wal_close", NULL, closed);
+        result = close_log(log, result);
     }
     free(records);
     free(bytes);
@@ -402,7 +403,6 @@ int appends_prepare(const struct bench_case *self)
     struct wal *log = NULL;
     struct wal_record *records = NULL;
     unsigned char *bytes = NULL;
-    struct wal_stats stats;
     stream.records = 1;
     stream.record_bytes = (uint32_t)(segment_bytes < UINT64_C(8) << 20 ? segment_bytes / 8 : 1 << 20);
     int result = fill_records(&stream, &records, &bytes);
@@ -420,12 +420,7 @@ int appends_prepare(const struct bench_case *self)
         if (result != 0)
             failed("preparing the log", log, result);
     }
-    if (log != NULL) {
-        wal_stats(log, &stats);
-        int closed = wal_close(log);
-        if (result == 0 && closed != 0)
-            result = failed("wal_close", NULL, closed);
-    }
+    result = close_log(log, result);
     free(records);
     free(bytes);
     return result;
@@ -472,9 +467,10 @@ int appends_count_allocations(uint64_t *calls_out, int64_t *heap_bytes_out, uint
         *calls_out = atomic_load(&calls) - calls_before;
         *records_out = loop->histogram.count;
     }
-    int closed = loop == NULL ? 0 : wal_close(loop->log);
+    if (loop != NULL)
+        result = close_log(loop->log, result);
     free(loop);
     free(records);
     free(bytes);
-    return result != 0 ? result : closed;
+    return result;
 }
