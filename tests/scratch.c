@@ -34,9 +34,11 @@ void scratch_join(char path[SCRATCH_PATH_BYTES], const char *directory, const ch
 
 void scratch_make(char path[SCRATCH_PATH_BYTES])
 {
-    const char *place = access("build/tmp", W_OK) == 0 ? "build/tmp" : getenv("TMPDIR");
-    CHECK(snprintf(path, SCRATCH_PATH_BYTES, "%s/wal-test-XXXXXX", place != NULL ? place : "/tmp") <
-          SCRATCH_PATH_BYTES);
+    const char *place = getenv("TMPDIR");
+    if (place == NULL || place[0] == '\0') {
+        place = access("build/tmp", W_OK) == 0 ? "build/tmp" : "/tmp";
+    }
+    scratch_join(path, place, "wal-test-XXXXXX");
     CHECK(mkdtemp(path) != NULL);
 }
 

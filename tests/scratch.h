@@ -15,7 +15,7 @@ enum { SCRATCH_PATH_BYTES = 512 };
 /* directory/name; asserts that there is room. */
 void scratch_join(char path[SCRATCH_PATH_BYTES], const char *directory, const char *name);
 
-/* A new empty directory in build/tmp, $TMPDIR or /tmp; asserts that it can be made. */
+/* A new empty directory in $TMPDIR, build/tmp or /tmp; asserts that it can be made. */
 void scratch_make(char path[SCRATCH_PATH_BYTES]);
 /* With everything in it, two levels deep at most. */
 void scratch_remove(const char *path);

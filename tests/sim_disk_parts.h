@@ -70,7 +70,7 @@ struct sim_disk {
     uint64_t order; /* Counts completions. */
     struct wal_io_op *in_flight[SIM_OPS_MAX];
     unsigned in_flight_count;
-    int bell; /* The eventfd + 1; 0: not asked for yet. */
+    int bell;                      /* The eventfd + 1; 0: not asked for yet. */
     unsigned handles[HANDLES_MAX]; /* File number + 1; 0: free. */
     unsigned operations;
     enum sim_fault fault;
