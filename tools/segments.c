@@ -89,10 +89,27 @@ const uint8_t *segment_at(struct segment_file *file, uint64_t offset, uint64_t b
 
 /* --- the three sectors that tell of a segment ---------------------------------------------------- */
 
+/* One sector and no more: a log may have thousands of segments. NULL: more than the segment has. */
+static const uint8_t *sector_at(struct segment_file *file, uint64_t offset, uint8_t sector[FORMAT_SECTOR_BYTES])
+{
+    uint64_t limit = file->size > file->bytes ? file->size : file->bytes;
+    if (offset > limit || FORMAT_SECTOR_BYTES > limit - offset) {
+        return NULL;
+    }
+    ssize_t got;
+    do {
+        got = pread(file->fd, sector, FORMAT_SECTOR_BYTES, (off_t)offset);
+    } while (got < 0 && errno == EINTR);
+    file->error = got < 0 ? errno : file->error;
+    memset(sector + (got > 0 ? got : 0), 0, FORMAT_SECTOR_BYTES - (size_t)(got > 0 ? got : 0));
+    return sector;
+}
+
 static void look_at_identity(struct segment_file *file)
 {
+    uint8_t buffer[FORMAT_SECTOR_BYTES];
     file->size = file->bytes;
-    const uint8_t *sector = segment_at(file, 0, FORMAT_SECTOR_BYTES);
+    const uint8_t *sector = sector_at(file, 0, buffer);
     file->identity_verdict = sector == NULL ? FORMAT_TRUNCATED : format_identity_decode(sector, &file->identity);
     if (file->identity_verdict == FORMAT_OK) {
         file->size = file->identity.segment_bytes;
@@ -101,7 +118,8 @@ static void look_at_identity(struct segment_file *file)
 
 static void look_at_ends(struct segment_file *file, uint32_t block_bytes)
 {
-    const uint8_t *sector = segment_at(file, block_bytes, FORMAT_SECTOR_BYTES);
+    uint8_t buffer[FORMAT_SECTOR_BYTES];
+    const uint8_t *sector = sector_at(file, block_bytes, buffer);
     file->anchor_verdict =
         sector == NULL ? FORMAT_TRUNCATED : format_head_decode(sector, FORMAT_SECTOR_BYTES, &file->anchor);
     if (file->anchor_verdict == FORMAT_OK &&
@@ -110,7 +128,7 @@ static void look_at_ends(struct segment_file *file, uint32_t block_bytes)
     }
     uint64_t size = file->size - file->size % block_bytes;
     file->seal_verdict = FORMAT_TRUNCATED;
-    sector = size < 2 * (uint64_t)block_bytes ? NULL : segment_at(file, size - block_bytes, FORMAT_SECTOR_BYTES);
+    sector = size < 2 * (uint64_t)block_bytes ? NULL : sector_at(file, size - block_bytes, buffer);
     if (sector != NULL) {
         file->seal_verdict = format_seal_decode(sector, &file->seal);
         bool own = file->seal.segment == file->number && file->seal.own_offset == size - block_bytes;
@@ -133,7 +151,8 @@ static void learn_shape(struct segments *segments)
     for (unsigned i = segments->count; i-- > 0;) {
         struct segment_file *file = &segments->list[i];
         for (uint32_t block_bytes = FORMAT_BLOCK_BYTES_MIN; block_bytes <= FORMAT_BLOCK_BYTES_MAX; block_bytes *= 2) {
-            const uint8_t *sector = segment_at(file, block_bytes, FORMAT_SECTOR_BYTES);
+            uint8_t buffer[FORMAT_SECTOR_BYTES];
+            const uint8_t *sector = sector_at(file, block_bytes, buffer);
             struct format_head head;
             if (sector != NULL && format_head_decode(sector, FORMAT_SECTOR_BYTES, &head) == FORMAT_OK &&
                 head.kind == BATCH_ANCHOR && format_head_is_self_valid(&head, file->number, 1)) {
@@ -276,9 +295,6 @@ static int open_files(struct segments *segments)
                      FORMAT_MAJOR);
             return EXIT_NEWER;
         }
-        free(file->window);
-        file->window = NULL;
-        file->window_filled = 0;
         segments->list[kept++] = *file;
     }
     segments->count = kept;
@@ -297,9 +313,6 @@ int segments_open(struct segments *segments, const char *path)
         learn_shape(segments);
         for (unsigned i = 0; i < segments->count; i++) {
             look_at_ends(&segments->list[i], segments->block_bytes);
-            free(segments->list[i].window); /* Many segments: only those looked into need one. */
-            segments->list[i].window = NULL;
-            segments->list[i].window_filled = 0;
         }
     }
     return code;

@@ -155,9 +155,8 @@ static int print_help(const struct command *command)
     if (command != NULL) {
         (void)printf("Usage: waldump %s %s [OPTION...]\n\n%s.\n\n", command->name, command->arguments, command->help);
     } else {
-        (void)printf(
-            "Usage: waldump COMMAND [OPTION...] [DIR...]\n\nLooks into write-ahead logs; takes no lock, writes "
-            "nothing but with repair --apply.\n\n");
+        (void)printf("Usage: waldump COMMAND [OPTION...] [DIR...]\n\nLooks into write-ahead logs. No lock; only "
+                     "repair --apply and import write.\n\n");
         for (unsigned i = 0; i < COMMANDS; i++) {
             char words[32];
             (void)snprintf(words, sizeof(words), "%s %s", commands[i].name, commands[i].arguments);
@@ -170,7 +169,8 @@ static int print_help(const struct command *command)
             print_option(&option_lines[i]);
         }
     }
-    (void)printf("\nExit codes: 0 readable, 1 damage, no such index, logs differ; 2 usage; 3 I/O; 4 newer.\n"
+    (void)printf("\nExit codes: 0 readable; 1 damage, no such index, logs differ; 2 usage; 3 I/O;\n4 a newer format; "
+                 "130 interrupted.\n"
                  "  waldump verify --deep DIR\n  waldump dump --from 100 --to 110 --payload=text DIR\n"
                  "  waldump explain --offset 3:0x1000 DIR\n");
     emit_finish();
