@@ -116,6 +116,8 @@ int recover_closed(const struct bench_case *self, struct sample *sample);
 int recover_crashed(const struct bench_case *self, struct sample *sample);
 int recover_cold(const struct bench_case *self, struct sample *sample);
 int recover_warm(const struct bench_case *self, struct sample *sample);
+int recover_waldump(const struct bench_case *self, struct sample *sample);
+int recover_waldump_cached(const struct bench_case *self, struct sample *sample);
 
 /* table.c */
 void print_machine(FILE *out);

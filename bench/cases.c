@@ -70,6 +70,10 @@ static const struct bench_case plain_cases[] = {
     {.name = "recover-crashed", .words = "open after a kill, newest segment 3/4 full", .run = recover_crashed},
     {.name = "recover-cold", .words = "verify every record, cold", .run = recover_cold},
     {.name = "recover-warm", .words = "verify every record, from the page cache", .run = recover_warm},
+    {.name = "waldump-deep", .words = "waldump verify --deep, started and all", .run = recover_waldump},
+    {.name = "waldump-cached",
+     .words = "waldump verify --deep --cached, started and all",
+     .run = recover_waldump_cached},
 };
 
 const struct floor_line floor_lines[] = {
@@ -94,6 +98,9 @@ const struct floor_line floor_lines[] = {
     {"roll", "the commit that rolls, p50", ROLL_P50, NULL, 1e6, true},
     {"recover-cold", "verify cold against fio's read", BYTES_RATE, "fio-read", 2.2, false},
     {"recover-warm", "verify warm", BYTES_RATE, NULL, 6e9, false},
+    {"waldump-deep", "waldump verify --deep against the library's, cold", BYTES_RATE, "recover-cold", 0.5, false},
+    {"waldump-cached", "waldump verify --deep --cached against the library's, warm", BYTES_RATE, "recover-warm", 0.5,
+     false},
     {"recover-closed", "open, closed in order", P50, NULL, 50e6, true},
 };
 const unsigned floor_line_count = sizeof(floor_lines) / sizeof(floor_lines[0]);

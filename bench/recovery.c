@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -220,4 +221,50 @@ int recover_warm(const struct bench_case *self, struct sample *sample)
     if ((result = verify(log, sample)) == 0) /* Fills the cache. */
         result = verify(log, sample);
     return close_log(log, result);
+}
+
+/* Where it was built: beside this program. */
+static void waldump_path(char *path, size_t size)
+{
+    ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    path[length > 0 ? length : 0] = 0;
+    char *name = strrchr(path, '/');
+    name = name == NULL ? path : name + 1;
+    snprintf(name, size - (size_t)(name - path), "waldump");
+}
+
+static int run_waldump(bool cached, struct sample *sample)
+{
+    char command[8192 + 64], directory[4096], program[4096], line[4096];
+    log_path(directory, sizeof(directory));
+    waldump_path(program, sizeof(program));
+    snprintf(command, sizeof(command), "'%s' verify --deep --json%s '%s'", program, cached ? " --cached" : "",
+             directory);
+    fflush(NULL);
+    uint64_t before_ns = clock_ns();
+    FILE *output = popen(command, "re");
+    bool said = output != NULL && fgets(line, sizeof(line), output) != NULL;
+    int code = output == NULL ? -1 : pclose(output);
+    uint64_t took_ns = clock_ns() - before_ns;
+    const char *bytes = said ? strstr(line, "\"bytes\":") : NULL, *records = said ? strstr(line, "\"records\":") : NULL;
+    if (code != 0 || bytes == NULL || records == NULL)
+        return failed("waldump verify --deep", NULL, WAL_ESYSTEM);
+    sample_once(sample, took_ns, strtoull(bytes + strlen("\"bytes\":"), NULL, 10),
+                strtoull(records + strlen("\"records\":"), NULL, 10));
+    return 0;
+}
+
+/* The tool as an operator runs it: start, open, everything read and checked, from the disk. */
+int recover_waldump(const struct bench_case *self, struct sample *sample)
+{
+    (void)self;
+    drop_pages();
+    return run_waldump(false, sample);
+}
+
+int recover_waldump_cached(const struct bench_case *self, struct sample *sample)
+{
+    (void)self;
+    int result = run_waldump(true, sample); /* Fills the cache. */
+    return result != 0 ? result : run_waldump(true, sample);
 }

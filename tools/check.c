@@ -72,8 +72,9 @@ static void show_text(const struct settings *settings, const struct finding *fin
     }
     (void)printf("; %" PRIu64 " segment%s", finding->segments, finding->segments == 1 ? "" : "s");
     if (finding->deep) {
-        (void)printf("; %" PRIu64 " records in %" PRIu64 " MiB read and checked", finding->records,
-                     finding->bytes >> 20);
+        bool large = finding->bytes >> 20 >= 10;
+        (void)printf("; %" PRIu64 " records in %" PRIu64 " %s read and checked", finding->records,
+                     large ? finding->bytes >> 20 : finding->bytes, large ? "MiB" : "bytes");
     }
     (void)printf("\n  %s\n", finding->text);
     if (finding->spare_copies_damaged != 0) {
@@ -205,8 +206,8 @@ static void locate_damage(const struct settings *settings, const struct wal_hole
 static int look_at_log(const struct settings *settings, uint64_t bytes, struct finding *finding)
 {
     struct view_log view;
-    int code = settings->deep && bytes > RING_BYTES_LEAST ? view_open_whole(&view, settings->path)
-                                                          : view_open(&view, settings->path);
+    bool ring = settings->deep && (bytes > RING_BYTES_LEAST || settings->cached);
+    int code = ring ? view_open_whole(&view, settings->path, settings->cached) : view_open(&view, settings->path);
     if (code > EXIT_NEGATIVE) {
         return code;
     }

@@ -41,10 +41,10 @@ const char *verdict_word(enum wal_verdict_kind kind)
     return words[kind];
 }
 
-static int open_once(struct view_log *view, const char *directory, enum wal_backend backend)
+static int open_once(struct view_log *view, const char *directory, enum wal_backend backend, uint32_t more_flags)
 {
     struct wal_options options = WAL_OPTIONS_INIT;
-    options.flags = WAL_READ_ONLY | WAL_NO_THREADS;
+    options.flags = WAL_READ_ONLY | WAL_NO_THREADS | more_flags;
     options.segments_max = 65536;
     options.backend = backend;
     view->status = wal_open(directory, &options, &view->log, &view->verdict);
@@ -59,10 +59,10 @@ static int open_once(struct view_log *view, const char *directory, enum wal_back
     return view->status;
 }
 
-static int open_log(struct view_log *view, const char *directory, enum wal_backend backend)
+static int open_log(struct view_log *view, const char *directory, enum wal_backend backend, uint32_t more_flags)
 {
     *view = (struct view_log){0};
-    int status = open_once(view, directory, backend);
+    int status = open_once(view, directory, backend, more_flags);
     if (status != 0 && status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
         complain("%s: %s%s%s", directory, wal_strerror(status), view->verdict.text[0] != '\0' ? ": " : "",
                  view->verdict.text);
@@ -74,12 +74,12 @@ static int open_log(struct view_log *view, const char *directory, enum wal_backe
 
 int view_open(struct view_log *view, const char *directory)
 {
-    return open_log(view, directory, WAL_BACKEND_POSIX); /* Making a ring costs more than most looks. */
+    return open_log(view, directory, WAL_BACKEND_POSIX, 0); /* Making a ring costs more than most looks. */
 }
 
-int view_open_whole(struct view_log *view, const char *directory)
+int view_open_whole(struct view_log *view, const char *directory, bool cached)
 {
-    return open_log(view, directory, WAL_BACKEND_AUTO);
+    return open_log(view, directory, WAL_BACKEND_AUTO, cached ? WAL_BUFFERED : 0);
 }
 
 void view_close(struct view_log *view)

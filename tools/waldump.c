@@ -90,6 +90,7 @@ enum option_id {
     OPTION_BY,
     OPTION_OFFSET,
     OPTION_DEEP,
+    OPTION_CACHED,
     OPTION_STRICT,
     OPTION_APPLY,
     OPTION_BACKUP,
@@ -123,6 +124,7 @@ static const struct option_line option_lines[] = {
     {OPTION_BY, "by", "G", STAT, "count by type, size or segment"},
     {OPTION_OFFSET, "offset", "SEG:OFF", EXPLAIN | HEX, "the place, as other commands print it"},
     {OPTION_DEEP, "deep", NULL, VERIFY, "read and check every record of every segment"},
+    {OPTION_CACHED, "cached", NULL, VERIFY, "read through the page cache: faster, but not the disk"},
     {OPTION_STRICT, "strict", NULL, VERIFY | DIFF, "a torn tail, or a shorter log, is exit code 1"},
     {OPTION_QUIET, "quiet", NULL, VERIFY | DIFF | IMPORT | REPAIR, "print nothing; the exit code tells"},
     {OPTION_APPLY, "apply", NULL, REPAIR, "do it; without, only say what would be done"},
@@ -375,6 +377,7 @@ static void take_option(struct settings *settings, enum option_id id, const char
     }
     settings->follow = settings->follow || id == OPTION_FOLLOW;
     settings->deep = settings->deep || id == OPTION_DEEP;
+    settings->cached = settings->cached || id == OPTION_CACHED;
     settings->strict = settings->strict || id == OPTION_STRICT;
     settings->quiet = settings->quiet || id == OPTION_QUIET;
     settings->apply = settings->apply || id == OPTION_APPLY;

@@ -40,6 +40,7 @@ struct settings {
     uint64_t place_segment; /* 0: --offset was not given. */
     uint64_t place_offset;
     bool deep;
+    bool cached; /* Through the page cache, which may hide what the disk has become. */
     bool strict;
     bool quiet;
     bool follow;
@@ -80,7 +81,7 @@ struct view_log {
  * it reads. Says nothing but for EXIT_DISK and EXIT_NEWER. */
 int view_open(struct view_log *view, const char *directory);
 /* The same, to read all of it: reads run ahead in a ring of their own where there can be one. */
-int view_open_whole(struct view_log *view, const char *directory);
+int view_open_whole(struct view_log *view, const char *directory, bool cached);
 void view_close(struct view_log *view);
 
 /* Says on stderr what is not in order: a note for a torn tail, the verdict for damage. */
