@@ -30,6 +30,10 @@ fi
 readelf -d "$lib/libwal.so" | grep -q 'SONAME.*libwal\.so\.0' || { echo "wrong SONAME"; exit 1; }
 foreign=$(nm -D --defined-only "$lib/libwal.so" | awk '$3 !~ /^wal_/ { print $3 }')
 [ -z "$foreign" ] || { echo "exported without wal_: $foreign"; exit 1; }
+# The tool, what it says of itself, and what tells how to use it.
+[ "$("$stage$prefix/bin/waldump" --version | cut -d ' ' -f 1)" = waldump ] || { echo "the installed waldump does not run"; exit 1; }
+[ -s "$stage$prefix/share/man/man1/waldump.1" ] || { echo "no manual page"; exit 1; }
+bash -n "$stage$prefix/share/bash-completion/completions/waldump" || { echo "the completion does not read"; exit 1; }
 # Each public header stands alone, without any feature macro.
 for header in wal io; do
     printf '#include <wal/%s.h>\nint main(void) { return 0; }\n' $header >"$stage/alone.c"

@@ -136,6 +136,17 @@ class CommandLine(Scratch):
         for command in commands:
             self.assertIn(command, completion)
 
+    def test_the_transcript_in_the_readme_is_what_it_prints(self):
+        with open("README.md", encoding="utf-8") as file:
+            block = re.search(r"^```\n(\$ waldump .*?)^```$", file.read(), flags=re.M | re.S).group(1)
+        steps = re.split(r"^\$ ", block, flags=re.M)[1:]
+        self.assertGreaterEqual(len(steps), 5)
+        path = os.path.dirname(WALDUMP) + os.pathsep + os.environ["PATH"]
+        for step in steps:
+            command, _, printed = step.partition("\n")
+            done = subprocess.run(["sh", "-c", command], env=dict(os.environ, PATH=path), capture_output=True, text=True, check=False)
+            self.assertEqual((done.stdout, done.stderr), (printed, ""), command)
+
     def test_completion(self):
         if shutil.which("bash") is None:
             self.skipTest("no bash")
