@@ -5,7 +5,7 @@ set -eu
 packages="gcc make pkg-config liburing-dev libxxhash-dev"
 for part in "$@"; do
     case "$part" in
-    test) packages="$packages libcmocka-dev python3 g++" ;;
+    test) packages="$packages libcmocka-dev python3 g++ strace" ;;
     bench) packages="$packages fio" ;;
     tidy) packages="$packages clang-format python3" ;;
     fuzz) packages="$packages clang libclang-rt-14-dev" ;;
