@@ -4,11 +4,11 @@
  *   bench_commit.c   options, rounds in random order, the directory and its removal
  *   cases.c          the table of cases, and the floors they are held to
  *   limits.c         what the device can do: fio, and a write loop of our own
- *   appends.c        the log appending: blocking threads, event loop, batches, streams, rolls
+ *   appends.c        the log appending, by the engine: blocking threads, event loop, batches, streams, rolls
  *   recovery.c       the log opening and verifying
  *   table.c          medians, ratios, tables, JSON
  *
- * May include: wal/wal.h, bench/histogram.h. */
+ * May include: wal/wal.h, bench/common.h, bench/histogram.h. */
 
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
@@ -18,14 +18,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "bench/common.h"
 #include "bench/histogram.h"
 #include "wal/wal.h"
 
 enum { ROUNDS_MAX = 100, CASES_MAX = 128 };
 
 struct settings {
-    char directory[3800]; /* Made by us, removed by us. */
-    double seconds;       /* One case in one round. */
+    char directory[WORKPLACE_PATH_BYTES]; /* Made by us, removed by us. */
+    double seconds;                       /* One case in one round. */
     unsigned rounds;
     uint64_t seed;
     uint64_t file_bytes;     /* Of the file that the limits write and read. */
@@ -125,11 +126,6 @@ void print_results(FILE *out);
 int write_json(const char *path);
 
 /* bench_commit.c */
-uint64_t clock_ns(void);
-uint64_t cpu_ns(void); /* Of this process, all threads. */
-bool interrupted(void);
-/* Says what failed, returns -1. log may be NULL. */
-int failed(const char *what, const struct wal *log, int result);
 void sample_latency(struct sample *sample, const struct histogram *histogram);
 
 #endif

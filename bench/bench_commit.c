@@ -13,57 +13,15 @@
 
 #define _GNU_SOURCE
 
-#include <errno.h>
-#include <ftw.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 
 struct settings settings = {
     .seconds = 1, .rounds = 6, .seed = 1, .file_bytes = UINT64_C(1) << 30, .recovery_bytes = UINT64_C(1) << 30};
-
-static volatile sig_atomic_t interrupt_seen;
-static bool directory_made;
-
-/* --- shared helpers ------------------------------------------------------------------------------ */
-
-uint64_t clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-uint64_t cpu_ns(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
-           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
-}
-
-bool interrupted(void)
-{
-    return interrupt_seen != 0;
-}
-
-int failed(const char *what, const struct wal *log, int result)
-{
-    char text[512] = "";
-    if (log != NULL)
-        wal_errmsg(log, text, sizeof(text));
-    if (!interrupted())
-        fprintf(stderr, "bench_commit: %s: %s (%d) %s\n", what,
-                result < -1000 ? wal_strerror(result) : strerror(-result), result, text);
-    return -1;
-}
 
 void sample_latency(struct sample *sample, const struct histogram *histogram)
 {
@@ -75,61 +33,20 @@ void sample_latency(struct sample *sample, const struct histogram *histogram)
 
 /* --- the directory ------------------------------------------------------------------------------- */
 
-static void on_interrupt(int number)
-{
-    interrupt_seen = number;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
-static void remove_directory(void)
-{
-    if (directory_made)
-        nftw(settings.directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    directory_made = false;
-}
-
 static int make_directory(const char *parent)
 {
-    enum { TMPFS = 0x01021994, RAMFS = (int)0x858458f6 };
-    struct statfs kind;
-    if (statfs(parent, &kind) != 0)
-        return failed(parent, NULL, -errno);
-    if ((uint32_t)kind.f_type == (uint32_t)TMPFS || (uint32_t)kind.f_type == (uint32_t)RAMFS) {
+    if (is_in_memory(parent)) {
         fprintf(stderr,
                 "bench_commit: %s is a file system in memory: nothing written there is durable, so there is nothing to "
-                "measure. "
-                "Give --dir a directory on a disk.\n",
+                "measure. Give --dir a directory on a disk.\n",
                 parent);
         return -1;
     }
     uint64_t wanted = settings.file_bytes + settings.recovery_bytes * 2 + (UINT64_C(4) << 30);
-    if ((uint64_t)kind.f_bavail * (uint64_t)kind.f_bsize < wanted) {
-        fprintf(stderr, "bench_commit: %s has less than %" PRIu64 " GiB free\n", parent, wanted >> 30);
-        return -1;
-    }
-    snprintf(settings.directory, sizeof(settings.directory), "%s/bench_commit.XXXXXX", parent);
-    if (mkdtemp(settings.directory) == NULL)
-        return failed(settings.directory, NULL, -errno);
-    directory_made = true;
-    return 0;
+    return workplace_make(parent, wanted, settings.directory);
 }
 
 /* --- rounds -------------------------------------------------------------------------------------- */
-
-static uint64_t draw(uint64_t *state)
-{
-    uint64_t value = *state += 0x9E3779B97F4A7C15u;
-    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
-    value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
-    return value ^ (value >> 31);
-}
 
 static void progress(unsigned round, const char *what)
 {
@@ -173,7 +90,7 @@ static int run_round(unsigned round, uint64_t *random)
         if (cases[i].chosen)
             order[count++] = i;
     for (unsigned left = count; left > 1; left--) {
-        unsigned at = (unsigned)(draw(random) % left), swapped = order[at];
+        unsigned at = (unsigned)(random_next(random) % left), swapped = order[at];
         order[at] = order[left - 1];
         order[left - 1] = swapped;
     }
@@ -303,6 +220,7 @@ static bool take_options(int argc, char **argv, const char **parent)
 
 int main(int argc, char **argv)
 {
+    program_name = "bench_commit";
     const char *parent = ".";
     if (!take_options(argc, argv, &parent)) {
         fprintf(stderr,
@@ -315,10 +233,8 @@ int main(int argc, char **argv)
     cases_build(strategies, strategy_count, backends, backend_count);
     if (!cases_choose())
         return 2;
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupt_catch();
     int result = run_all(parent);
-    remove_directory();
+    workplace_remove();
     return result == 0 && !interrupted() ? 0 : 1;
 }

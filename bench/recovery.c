@@ -46,12 +46,6 @@ static int open_log(uint32_t flags, struct wal **log, struct wal_verdict *verdic
     return failed("wal_open", NULL, result);
 }
 
-static int close_log(struct wal *log, int result)
-{
-    int closed = wal_close(log);
-    return result == 0 && closed != 0 ? failed("wal_close", NULL, closed) : result;
-}
-
 /* Appends at least so many bytes of segments, or until a roll, whichever is asked for. */
 static int append_bytes(struct wal *log, uint64_t bytes, bool until_roll)
 {

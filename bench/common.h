@@ -1,0 +1,47 @@
+/* common.h - what all bench programs share: clocks, the interrupt, what failed, and the directory they work in.
+ *
+ * May include: wal/wal.h. */
+
+#ifndef BENCH_COMMON_H
+#define BENCH_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wal/wal.h"
+
+/* In front of what is said on stderr. */
+extern const char *program_name;
+
+uint64_t clock_ns(void);
+uint64_t cpu_ns(void); /* Of this process, all threads. */
+uint64_t random_next(uint64_t *state);
+
+/* SIGINT and SIGTERM set a flag; loops look at it. */
+void interrupt_catch(void);
+bool interrupted(void);
+
+/* Says on stderr what failed (nothing once interrupted) and returns -1. result: a negative errno or a WAL_E...; log may
+ * be NULL. */
+int failed(const char *what, const struct wal *log, int result);
+
+/* log may be NULL: it was not opened. What failed first is what is told and returned. */
+int close_log(struct wal *log, int result);
+
+/* Sleeps, or until interrupted. */
+void sleep_seconds(double seconds);
+
+/* --- the place of work: a new directory below a given one, removed at the end ---------------------- */
+
+enum { WORKPLACE_PATH_BYTES = 3800 };
+
+/* File systems in memory have nothing durable about them. */
+bool is_in_memory(const char *path);
+
+/* Makes parent/NAME.XXXXXX. 0, or -1 and it has said what failed. */
+int workplace_make(const char *parent, uint64_t needed_bytes, char path[WORKPLACE_PATH_BYTES]);
+/* With all that is in it; also by whoever ends the program early. Nothing when none was made. */
+void workplace_remove(void);
+
+#endif
