@@ -10,12 +10,10 @@
  * 2 usage, 3 I/O error or cannot open, 4 a newer format, 130 interrupted. */
 
 #define _GNU_SOURCE
+#include "tools/command_line.h"
 #include "tools/waldump.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,16 +39,6 @@ enum {
     EVERY = 16383
 };
 
-struct command {
-    unsigned bit;
-    const char *name;
-    const char *arguments;
-    unsigned least; /* Words behind the name. */
-    unsigned most;
-    const char *help;
-    int (*run)(struct settings *settings);
-};
-
 static const struct command commands[] = {
     {VERIFY, "verify", "DIR|SEG", 1, 1, "is it whole? clean, torn, uncertain or damaged", command_verify},
     {LS, "ls", "DIR|SEG", 1, 1, "the segments: indexes, records, bytes, state", command_ls},
@@ -72,12 +60,10 @@ enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 /* --- options ------------------------------------------------------------------------------------- */
 
 enum option_id {
-    OPTION_HELP = 'h',
-    OPTION_VERSION = 'V',
     OPTION_LIMIT = 'n',
     OPTION_FOLLOW = 'f',
     OPTION_QUIET = 'q',
-    OPTION_FROM = 256,
+    OPTION_FROM = OPTION_IDS_FROM,
     OPTION_TO,
     OPTION_REVERSE,
     OPTION_TYPE,
@@ -98,14 +84,6 @@ enum option_id {
     OPTION_FORMAT,
     OPTION_PROGRESS,
     OPTION_COLOUR
-};
-
-struct option_line {
-    enum option_id id;
-    const char *name;
-    const char *argument; /* NULL: it takes none. */
-    unsigned commands;
-    const char *help;
 };
 
 static const struct option_line option_lines[] = {
@@ -138,95 +116,7 @@ static const struct option_line option_lines[] = {
 };
 enum { OPTIONS = sizeof(option_lines) / sizeof(option_lines[0]) };
 
-/* --- help ---------------------------------------------------------------------------------------- */
-
-static void print_option(const struct option_line *line)
-{
-    char words[64];
-    char letter[8] = "   ";
-    if (line->id < 256) {
-        (void)snprintf(letter, sizeof(letter), "-%c,", (char)line->id);
-    }
-    (void)snprintf(words, sizeof(words), "%s --%s%s%s", letter, line->name, line->argument != NULL ? "=" : "",
-                   line->argument != NULL ? line->argument : "");
-    (void)printf("  %-24s %s\n", words, line->help);
-}
-
-static int print_help(const struct command *command)
-{
-    if (command != NULL) {
-        (void)printf("Usage: waldump %s %s [OPTION...]\n\n%s.\n\n", command->name, command->arguments, command->help);
-    } else {
-        (void)printf("Usage: waldump COMMAND [OPTION...] [DIR...]\n\nLooks into write-ahead logs. No lock; only "
-                     "repair --apply and import write.\n\n");
-        for (unsigned i = 0; i < COMMANDS; i++) {
-            char words[32];
-            (void)snprintf(words, sizeof(words), "%s %s", commands[i].name, commands[i].arguments);
-            (void)printf("  %-22s %s\n", words, commands[i].help);
-        }
-        (void)printf("\n");
-    }
-    for (unsigned i = 0; i < OPTIONS; i++) {
-        if (command == NULL || (option_lines[i].commands & command->bit) != 0) {
-            print_option(&option_lines[i]);
-        }
-    }
-    (void)printf("\nExit codes: 0 readable; 1 damage, no such index, logs differ; 2 usage; 3 I/O;\n4 a newer format; "
-                 "130 interrupted.\n"
-                 "  waldump verify --deep DIR\n  waldump dump --from 100 --to 110 --payload=text DIR\n"
-                 "  waldump explain --offset 3:0x1000 DIR\n");
-    emit_finish();
-    return EXIT_READABLE;
-}
-
-static int print_version(void)
-{
-    (void)printf("waldump %s (library %s, format %u.%u)\n", WAL_VERSION, wal_version(), FORMAT_MAJOR, FORMAT_MINOR);
-    emit_finish();
-    return EXIT_READABLE;
-}
-
-__attribute__((noreturn, format(printf, 1, 2))) static void usage(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fputs("waldump: ", stderr);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputs("\nTry 'waldump --help'.\n", stderr);
-    va_end(arguments);
-    exit(EXIT_USAGE);
-}
-
 /* --- numbers ------------------------------------------------------------------------------------- */
-
-static uint64_t number_of(const char *text, const char *what)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 0);
-    if (text[0] < '0' || text[0] > '9' || errno != 0 || *end != '\0') {
-        usage("%s: '%s' is no number", what, text);
-    }
-    return value;
-}
-
-static uint64_t size_of(const char *text, const char *what)
-{
-    static const char units[] = "kMG";
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 0);
-    if (text[0] < '0' || text[0] > '9' || errno != 0) {
-        usage("%s: '%s' is no size", what, text);
-    }
-    const char *unit = *end != '\0' ? strchr(units, *end == 'K' ? 'k' : *end) : NULL;
-    unsigned shift = unit != NULL ? 10 * (unsigned)(unit - units + 1) : 0;
-    end += unit != NULL;
-    if ((*end != '\0' && strcmp(end, "iB") != 0) || value > UINT64_MAX >> shift) {
-        usage("%s: '%s' is no size", what, text);
-    }
-    return value << shift;
-}
 
 /* "3:0x1000", or the file's whole name in place of the number. */
 static void place_of(struct settings *settings, const char *text)
@@ -247,48 +137,42 @@ static void place_of(struct settings *settings, const char *text)
     }
 }
 
-/* The words of a list, separated by commas, as numbers. */
-static unsigned list_of(const char *text, const char *what, uint64_t limit, uint64_t numbers[LIST_MAX])
+struct numbers {
+    const char *what;
+    uint64_t limit;
+    unsigned count;
+    uint64_t list[LIST_MAX];
+};
+
+static void add_number(void *context, const char *word)
 {
-    char *copy = strdup(text);
-    char *rest = copy;
-    unsigned count = 0;
-    for (char *word = copy == NULL ? NULL : strsep(&rest, ","); word != NULL; word = strsep(&rest, ",")) {
-        if (count == LIST_MAX) {
-            usage("%s: more than %d of them", what, LIST_MAX);
-        }
-        numbers[count] = number_of(word, what);
-        if (numbers[count++] > limit) {
-            usage("%s: %s is above %" PRIu64, what, word, limit);
-        }
+    struct numbers *numbers = context;
+    uint64_t number = number_of(word, numbers->what);
+    if (number > numbers->limit) {
+        usage("%s: %s is above %" PRIu64, numbers->what, word, numbers->limit);
     }
-    free(copy);
-    return count;
+    numbers->list[numbers->count++] = number;
 }
 
 static void types_of(struct settings *settings, const char *text)
 {
-    uint64_t numbers[LIST_MAX];
+    struct numbers numbers = {.what = "--type", .limit = UINT16_MAX};
     if (strcmp(text, "list") == 0) {
         (void)printf("The log gives types no meaning; all but 0 are the caller's: 1 to 65535, or 0x1 to 0xffff.\n");
         emit_finish();
         exit(EXIT_READABLE);
     }
-    settings->type_count = list_of(text, "--type", UINT16_MAX, numbers);
+    settings->type_count = list_of(text, "--type", LIST_MAX, add_number, &numbers);
     for (unsigned i = 0; i < settings->type_count; i++) {
-        settings->types[i] = (uint16_t)numbers[i];
+        settings->types[i] = (uint16_t)numbers.list[i];
     }
 }
 
-/* Which of the words it is; they end with NULL. */
-static int word_of(const char *text, const char *what, const char *const *words)
+static void tags_of(struct settings *settings, const char *text)
 {
-    for (int i = 0; words[i] != NULL; i++) {
-        if (strcmp(text, words[i]) == 0) {
-            return i;
-        }
-    }
-    usage("%s: '%s' is not one of its words", what, text);
+    struct numbers numbers = {.what = "--tag", .limit = UINT64_MAX};
+    settings->tag_count = list_of(text, "--tag", LIST_MAX, add_number, &numbers);
+    memcpy(settings->tags, numbers.list, sizeof(numbers.list));
 }
 
 /* --- taking the command line --------------------------------------------------------------------- */
@@ -315,7 +199,7 @@ static bool take_filter(struct settings *settings, enum option_id id, const char
         types_of(settings, text);
         return true;
     case OPTION_TAG:
-        settings->tag_count = list_of(text, "--tag", UINT64_MAX, settings->tags);
+        tags_of(settings, text);
         return true;
     case OPTION_SEGMENT:
         settings->segment = number_of(text, "--segment");
@@ -370,9 +254,9 @@ static bool take_form(struct settings *settings, enum option_id id, const char *
     }
 }
 
-static void take_option(struct settings *settings, enum option_id id, const char *text)
+static void take_option(struct settings *settings, int id, const char *text)
 {
-    if (take_filter(settings, id, text) || take_form(settings, id, text)) {
+    if (take_filter(settings, (enum option_id)id, text) || take_form(settings, (enum option_id)id, text)) {
         return;
     }
     settings->follow = settings->follow || id == OPTION_FOLLOW;
@@ -384,56 +268,34 @@ static void take_option(struct settings *settings, enum option_id id, const char
     settings->backup = id == OPTION_BACKUP ? text : settings->backup;
 }
 
-static const struct command *command_of(const char *word)
+static void take_words(struct settings *settings, const struct command *command, unsigned count, char **words)
 {
-    for (unsigned i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, word) == 0) {
-            return &commands[i];
-        }
-    }
-    return NULL;
+    settings->command = command->name;
+    settings->path = count > 0 ? words[0] : NULL;
+    settings->second = count > 1 ? words[1] : NULL;
 }
 
-/* Reads the options; what is left of the words is moved to the end of argv, from optind on. */
-static void take_options(struct settings *settings, const struct command *command, int argc, char **argv)
+static void print_version(void)
 {
-    struct option long_options[OPTIONS + 1] = {{0}};
-    char letters[2 * OPTIONS + 1] = "";
-    for (unsigned i = 0; i < OPTIONS; i++) {
-        const struct option_line *line = &option_lines[i];
-        long_options[i] =
-            (struct option){line->name, line->argument != NULL ? required_argument : no_argument, NULL, (int)line->id};
-        if (line->id < 256) {
-            char letter[3] = {(char)line->id, line->argument != NULL ? ':' : '\0', '\0'};
-            (void)strcat(letters, letter);
-        }
-    }
-    int id;
-    while ((id = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
-        if (id == '?') {
-            (void)fputs("Try 'waldump --help'.\n", stderr); /* getopt_long has said what is wrong. */
-            exit(EXIT_USAGE);
-        }
-        if (id == OPTION_HELP || id == OPTION_VERSION) {
-            exit(id == OPTION_HELP ? print_help(command) : print_version());
-        }
-        for (unsigned i = 0; i < OPTIONS; i++) {
-            if ((int)option_lines[i].id == id && command != NULL && (option_lines[i].commands & command->bit) == 0) {
-                usage("%s takes no --%s", command->name, option_lines[i].name);
-            }
-        }
-        take_option(settings, (enum option_id)id, optarg);
-    }
+    (void)printf("waldump %s (library %s, format %u.%u)\n", WAL_VERSION, wal_version(), FORMAT_MAJOR, FORMAT_MINOR);
 }
 
-static int help_about(int argc, char **argv)
-{
-    const struct command *command = argc > 2 ? command_of(argv[2]) : NULL;
-    if (argc > 2 && command == NULL) {
-        usage("there is no command '%s'", argv[2]);
-    }
-    return print_help(command);
-}
+static const struct program program = {
+    .name = "waldump",
+    .summary = "Looks into write-ahead logs. No lock; only repair --apply and import write.",
+    .footer = "Exit codes: 0 readable; 1 damage, no such index, logs differ; 2 usage; 3 I/O;\n"
+              "4 a newer format; 130 interrupted.\n"
+              "  waldump verify --deep DIR\n"
+              "  waldump dump --from 100 --to 110 --payload=text DIR\n"
+              "  waldump explain --offset 3:0x1000 DIR\n",
+    .commands = commands,
+    .command_count = COMMANDS,
+    .options = option_lines,
+    .option_count = OPTIONS,
+    .print_version = print_version,
+    .take = take_option,
+    .take_words = take_words,
+};
 
 int main(int argc, char **argv)
 {
@@ -444,29 +306,7 @@ int main(int argc, char **argv)
                                 .look_pause_ms = 30,
                                 .colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL};
     signals_catch();
-    if (argc < 2) {
-        usage("a command is wanted");
-    }
-    if (argv[1][0] == '-') {
-        take_options(&settings, NULL, argc, argv);
-        usage("a command is wanted");
-    }
-    if (strcmp(argv[1], "help") == 0) {
-        return help_about(argc, argv);
-    }
-    const struct command *command = command_of(argv[1]);
-    if (command == NULL) {
-        usage("there is no command '%s'", argv[1]);
-    }
-    take_options(&settings, command, argc - 1, argv + 1);
-    char **words = argv + 1 + optind;
-    unsigned count = (unsigned)(argc - 1 - optind);
-    if (count < command->least || count > command->most) {
-        usage("%s wants %s", command->name, command->arguments[0] != '\0' ? command->arguments : "no words");
-    }
-    settings.command = command->name;
-    settings.path = count > 0 ? words[0] : NULL;
-    settings.second = count > 1 ? words[1] : NULL;
+    const struct command *command = command_line_take(&program, &settings, argc, argv);
     progress_start(settings.progress);
     int code = command->run(&settings);
     progress_end();
