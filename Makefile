@@ -32,7 +32,7 @@ LIBRARY := batch chain commit cut format hash io io_file io_posix io_uring laten
 LIBRARY_OBJECTS := $(LIBRARY:%=$(OUT)/obj/wal/%.o)
 POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
 ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
-BENCH_COMMIT := appends bench_commit cases common engine limits recovery table
+BENCH_COMMIT := appends bench_commit cases common engine limits recovery reopen table
 BENCH_OBJECTS := $(BENCH_COMMIT:%=$(OUT)/obj/bench/%.o)
 WALDUMP_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tools/*.c))
 TOOLS := $(if $(wildcard tools/waldump.c),$(OUT)/waldump)

@@ -16,6 +16,8 @@ enum {
 
 struct histogram {
     uint64_t count;
+    uint64_t total_ns;
+    uint64_t min_ns; /* 0 while there are none. */
     uint64_t max_ns;
     uint64_t buckets[HISTOGRAM_BUCKETS];
 };
@@ -28,18 +30,32 @@ static inline void histogram_add(struct histogram *histogram, uint64_t ns, uint6
         bucket = (shift + 1) * HISTOGRAM_SPLIT + (unsigned)((ns >> shift) - HISTOGRAM_SPLIT);
     }
     histogram->buckets[bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1] += times;
-    histogram->count += times;
+    if (histogram->count == 0 || ns < histogram->min_ns)
+        histogram->min_ns = ns;
     if (ns > histogram->max_ns)
         histogram->max_ns = ns;
+    histogram->count += times;
+    histogram->total_ns += ns * times;
 }
 
 static inline void histogram_merge(struct histogram *into, const struct histogram *from)
 {
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
         into->buckets[i] += from->buckets[i];
-    into->count += from->count;
+    if (from->count != 0 && (into->count == 0 || from->min_ns < into->min_ns))
+        into->min_ns = from->min_ns;
     if (from->max_ns > into->max_ns)
         into->max_ns = from->max_ns;
+    into->count += from->count;
+    into->total_ns += from->total_ns;
+}
+
+/* Bucket `bucket` holds the values of [its low, the low of the next). */
+static inline uint64_t histogram_low_ns(unsigned bucket)
+{
+    return bucket < HISTOGRAM_SPLIT
+               ? bucket
+               : (uint64_t)(HISTOGRAM_SPLIT + bucket % HISTOGRAM_SPLIT) << (bucket / HISTOGRAM_SPLIT - 1);
 }
 
 /* The upper end of the bucket that holds the given share (0 to 1) of all values; 0 when there are none. */
@@ -50,9 +66,7 @@ static inline uint64_t histogram_quantile(const struct histogram *histogram, dou
         seen += histogram->buckets[i];
         if (seen <= wanted && seen < histogram->count)
             continue;
-        if (i < HISTOGRAM_SPLIT)
-            return i;
-        uint64_t end_ns = (uint64_t)(HISTOGRAM_SPLIT + i % HISTOGRAM_SPLIT + 1) << (i / HISTOGRAM_SPLIT - 1);
+        uint64_t end_ns = i < HISTOGRAM_SPLIT ? i : histogram_low_ns(i + 1);
         return end_ns < histogram->max_ns ? end_ns : histogram->max_ns;
     }
     return 0;
