@@ -34,6 +34,11 @@ POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
 ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
 BENCH_COMMIT := appends bench_commit cases common engine limits recovery reopen table
 BENCH_OBJECTS := $(BENCH_COMMIT:%=$(OUT)/obj/bench/%.o)
+WALBENCH := append common compare device device_disk device_text emulate engine explain json json_write peers plot profile recover reopen result \
+            result_json result_text sentence session sync walbench writer
+WALBENCH_OBJECTS := $(WALBENCH:%=$(OUT)/obj/bench/%.o) $(OUT)/obj/tools/command_line.o
+# All of walbench but its main, for tests.
+WALBENCH_PARTS := $(filter-out bench/walbench.c,$(WALBENCH:%=bench/%.c)) tools/command_line.c
 WALDUMP_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tools/*.c))
 TOOLS := $(if $(wildcard tools/waldump.c),$(OUT)/waldump)
 # All of waldump but its main, for tests.
@@ -59,7 +64,7 @@ REPLAYS := $(FUZZ_NAMES:%=$(OUT)/replay_%)
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(TOOLS) $(OUT)/bench_commit
+all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit
 
 $(OUT)/.setup:
 	@mkdir -p $(OUT)
@@ -98,17 +103,22 @@ $(OUT)/libwal.so: $(LIBRARY_OBJECTS)
 $(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
+$(OUT)/walbench: $(WALBENCH_OBJECTS) $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
 # The public library, and the format beside it, whose names the library hides.
 $(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 # --- tests ---
+$(OUT)/walbench-parts.a: $(WALBENCH_PARTS:%.c=$(OUT)/obj/%.o)
+	$(Q)rm -f $@ && ar rcs $@ $^
 $(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
+$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/walbench-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka -lm
 $(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(LINK) $(LIBS)

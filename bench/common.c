@@ -134,9 +134,14 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
+void tree_remove(const char *path)
+{
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 void workplace_remove(void)
 {
     if (workplace[0] != 0)
-        nftw(workplace, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        tree_remove(workplace);
     workplace[0] = 0;
 }

@@ -41,6 +41,9 @@ bool is_in_memory(const char *path);
 
 /* Makes parent/NAME.XXXXXX. 0, or -1 and it has said what failed. */
 int workplace_make(const char *parent, uint64_t needed_bytes, char path[WORKPLACE_PATH_BYTES]);
+/* A directory with all that is in it. */
+void tree_remove(const char *path);
+
 /* With all that is in it; also by whoever ends the program early. Nothing when none was made. */
 void workplace_remove(void);
 

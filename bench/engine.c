@@ -370,7 +370,8 @@ static int run_event_loop(const struct load *load, struct outcome *outcome)
             window_begin(&window, loop->log);
             result = run_loop(loop, load->seconds, true);
             window_end(&window, loop->log, load, outcome);
-            outcome->unfinished = load->rate_per_s > 0 ? loop->due - outcome->operations : 0;
+            uint64_t due = (uint64_t)((double)outcome->elapsed_ns / 1e9 * load->rate_per_s);
+            outcome->unfinished = due > outcome->operations ? due - outcome->operations : 0;
         }
     }
     result = close_log(loop->log, result);

@@ -1,0 +1,198 @@
+/* emulate.c - a disk that takes longer.
+ *
+ * The happy path: every call goes to the plain backend; a durable write or a sync then sleeps for the stated time. The
+ * wrapper has no asynchronous way and no event descriptor, so an event loop is served by the log's own thread.
+ *
+ * What can fail: what the backend below fails; that goes up as it is, without a sleep.
+ *
+ * Invariants: one mutex is the disk: two syncs never overlap, as on one spindle. */
+
+#define _GNU_SOURCE
+#include "bench/emulate.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const struct {
+    const char *name;
+    uint64_t ns;
+} named[] = {{"hdd", 10000000}, {"ssd", 1000000}, {"cloud", 2500000}, {"nvme", 100000}};
+
+uint64_t emulate_named_ns(const char *name)
+{
+    for (unsigned i = 0; i < sizeof(named) / sizeof(named[0]); i++)
+        if (strcmp(named[i].name, name) == 0)
+            return named[i].ns;
+    return 0;
+}
+
+const char *emulate_names(void)
+{
+    return "  hdd    10 ms    a mechanical disk: half a turn and a seek for every sync\n"
+           "  cloud  2.5 ms   a network volume\n"
+           "  ssd    1 ms     a consumer's SSD that really empties its cache\n"
+           "  nvme   0.1 ms   an NVMe disk with a write cache that survives power loss, or a virtual one\n"
+           "  or any duration, like 3ms\n";
+}
+
+static pthread_mutex_t the_disk = PTHREAD_MUTEX_INITIALIZER;
+
+void emulate_sync(uint64_t added_ns)
+{
+    struct timespec left = {.tv_sec = (time_t)(added_ns / 1000000000), .tv_nsec = (long)(added_ns % 1000000000)};
+    pthread_mutex_lock(&the_disk);
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+    pthread_mutex_unlock(&the_disk);
+}
+
+/* --- the disk for a log -------------------------------------------------------------------------- */
+
+struct slow_io {
+    struct wal_io io;
+    struct wal_io *below;
+    uint64_t added_ns;
+};
+
+static struct wal_io *below(struct wal_io *io)
+{
+    return ((struct slow_io *)io)->below;
+}
+
+static int slow_open(struct wal_io *io, const char *name, unsigned flags, int *file_out)
+{
+    return below(io)->ops->open(below(io), name, flags, file_out);
+}
+
+static int slow_close(struct wal_io *io, int file)
+{
+    return below(io)->ops->close(below(io), file);
+}
+
+static int slow_file_bytes(struct wal_io *io, int file, uint64_t *bytes_out)
+{
+    return below(io)->ops->file_bytes(below(io), file, bytes_out);
+}
+
+static int slow_allocate(struct wal_io *io, int file, uint64_t bytes)
+{
+    return below(io)->ops->allocate(below(io), file, bytes);
+}
+
+static int slow_rename(struct wal_io *io, const char *from, const char *to)
+{
+    return below(io)->ops->rename(below(io), from, to);
+}
+
+static int slow_unlink(struct wal_io *io, const char *name)
+{
+    return below(io)->ops->unlink(below(io), name);
+}
+
+static int slow_list(struct wal_io *io, int (*each)(void *context, const char *name), void *context)
+{
+    return below(io)->ops->list(below(io), each, context);
+}
+
+static int slow_sync_directory(struct wal_io *io)
+{
+    return below(io)->ops->sync_directory(below(io));
+}
+
+static int slow_sync_parent(struct wal_io *io)
+{
+    return below(io)->ops->sync_parent(below(io));
+}
+
+static int slow_lock_directory(struct wal_io *io)
+{
+    return below(io)->ops->lock_directory(below(io));
+}
+
+static int slow_lock_file(struct wal_io *io, int file)
+{
+    return below(io)->ops->lock_file(below(io), file);
+}
+
+static int slow_forget_cache(struct wal_io *io, int file)
+{
+    return below(io)->ops->forget_cache(below(io), file);
+}
+
+static int slow_execute(struct wal_io *io, struct wal_io_op *op)
+{
+    const struct slow_io *slow = (const struct slow_io *)io;
+    int result = slow->below->ops->execute(slow->below, op);
+    if (result == 0 && (op->kind == WAL_IO_WRITE_DURABLE || op->kind == WAL_IO_SYNC)) {
+        emulate_sync(slow->added_ns);
+        op->sync_ns += slow->added_ns;
+    }
+    return result;
+}
+
+static int slow_submit(struct wal_io *io, struct wal_io_op *op)
+{
+    (void)io;
+    (void)op;
+    return -ENOSYS;
+}
+
+static int slow_poll(struct wal_io *io, unsigned done_min)
+{
+    (void)io;
+    (void)done_min;
+    return 0;
+}
+
+static int slow_event_fd(struct wal_io *io)
+{
+    (void)io;
+    return -1;
+}
+
+static void slow_destroy(struct wal_io *io)
+{
+    below(io)->ops->destroy(below(io));
+    free(io);
+}
+
+static const struct wal_io_ops slow_ops = {
+    .open = slow_open,
+    .close = slow_close,
+    .file_bytes = slow_file_bytes,
+    .allocate = slow_allocate,
+    .rename = slow_rename,
+    .unlink = slow_unlink,
+    .list = slow_list,
+    .sync_directory = slow_sync_directory,
+    .sync_parent = slow_sync_parent,
+    .lock_directory = slow_lock_directory,
+    .lock_file = slow_lock_file,
+    .forget_cache = slow_forget_cache,
+    .execute = slow_execute,
+    .submit = slow_submit,
+    .poll = slow_poll,
+    .event_fd = slow_event_fd,
+    .destroy = slow_destroy,
+};
+
+int emulate_io(const char *directory, uint64_t added_ns, struct wal_io **io_out)
+{
+    struct slow_io *slow = calloc(1, sizeof(*slow));
+    if (slow == NULL)
+        return -ENOMEM;
+    int result = wal_io_posix(directory, WAL_IO_DIRECTORY_CREATE, &slow->below);
+    if (result != 0) {
+        free(slow);
+        return result;
+    }
+    slow->io.ops = &slow_ops;
+    slow->io.caps = slow->below->caps;
+    slow->io.caps.asynchronous = false;
+    slow->added_ns = added_ns;
+    *io_out = &slow->io;
+    return 0;
+}

@@ -1,0 +1,252 @@
+/* plot.c - walbench plot FILE...: two pictures side by side, and always the data behind them.
+ *
+ * Left, how many updates a second each row makes durable (or opens, or verifies), a bar each; right, the share of
+ * updates that were done within a time, a line each. Both axes of quantities are logarithmic: what matters here are
+ * factors.
+ *
+ * The happy path: OUT.dat (bars, then the lines, as blocks for gnuplot's index) and OUT.gp are written; gnuplot makes
+ * OUT.svg or OUT.png of them. Without gnuplot the two files stay, and that is said.
+ *
+ * What can fail: a file that is no result, a picture that cannot be written: exit code 3. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/session.h"
+
+enum { PLOT_ROWS_MAX = 64, NAME_BYTES = 4096 };
+
+struct plot {
+    char base[NAME_BYTES]; /* Of the files that are written. */
+    const char *picture;
+    bool png;
+    unsigned row_count;
+    const struct json_value *rows[PLOT_ROWS_MAX];
+    unsigned files[PLOT_ROWS_MAX]; /* Which result a row is of. */
+    bool emulated;
+};
+
+static uint64_t u64_of(const struct json_value *row, const char *name)
+{
+    uint64_t value = 0;
+    (void)json_u64(json_member(row, name), &value);
+    return value;
+}
+
+static double double_of(const struct json_value *row, const char *name)
+{
+    double value = 0;
+    (void)json_double(json_member(row, name), &value);
+    return value;
+}
+
+/* As gnuplot wants it between double quotes. */
+static void put_label(FILE *to, const struct plot *plot, unsigned i, unsigned file_count)
+{
+    const char *label = json_text(json_member(plot->rows[i], "label"));
+    const char *engine = json_text(json_member(plot->rows[i], "engine"));
+    fputc('"', to);
+    if (file_count > 1)
+        fprintf(to, "%u: ", plot->files[i] + 1);
+    if (engine != NULL && strcmp(engine, "libwal") == 0)
+        fputs("log: ", to);
+    for (; label != NULL && *label != 0; label++)
+        fputc(*label == '"' || *label == '\\' || *label == '\n' ? '\''
+              : *label == '_' || *label == '@'                  ? '-'
+                                                                : *label,
+              to);
+    fputc('"', to);
+}
+
+static void collect(struct plot *plot, const struct json_value *root, unsigned file)
+{
+    for (const struct json_value *row = json_first(json_member(root, "rows")); row != NULL; row = json_next(row))
+        if (u64_of(row, "operations") != 0 && plot->row_count < PLOT_ROWS_MAX) {
+            plot->files[plot->row_count] = file;
+            plot->rows[plot->row_count++] = row;
+        }
+    plot->emulated = plot->emulated || u64_of(root, "emulated_ns") != 0;
+}
+
+/* Block 0: the bars; block 1 + i: the line of row i. */
+static void write_data(const struct plot *plot, unsigned file_count, FILE *to)
+{
+    fputs("# row label updates/s p50_us p99_us durable\n", to);
+    for (unsigned i = 0; i < plot->row_count; i++) {
+        const struct json_value *row = plot->rows[i], *latency = json_member(row, "latency_ns");
+        const char *kind = json_text(json_member(row, "kind"));
+        bool records = kind != NULL && strcmp(kind, "open") != 0 && strcmp(kind, "verify") != 0;
+        bool durable = true;
+        (void)json_bool(json_member(row, "durable"), &durable);
+        fprintf(to, "%u ", i);
+        put_label(to, plot, i, file_count);
+        fprintf(to, " %.3f %.3f %.3f %d\n", double_of(row, records ? "records_per_s" : "operations_per_s"),
+                (double)u64_of(latency, "p50") / 1e3, (double)u64_of(latency, "p99") / 1e3, durable);
+    }
+    for (unsigned i = 0; i < plot->row_count; i++) {
+        const struct json_value *latency = json_member(plot->rows[i], "latency_ns");
+        uint64_t all = u64_of(latency, "count"), seen = 0;
+        fputs("\n\n# ", to);
+        put_label(to, plot, i, file_count);
+        fputs(": within_us share\n", to);
+        for (const struct json_value *bucket = json_first(json_member(latency, "histogram")); bucket != NULL;
+             bucket = json_next(bucket)) {
+            uint64_t below_ns = 0, count = 0;
+            (void)json_u64(json_at(bucket, 1), &below_ns);
+            (void)json_u64(json_at(bucket, 2), &count);
+            seen += count;
+            fprintf(to, "%.3f %.6f\n", (double)below_ns / 1e3, all == 0 ? 0 : (double)seen / (double)all);
+        }
+    }
+}
+
+static void write_script(const struct plot *plot, unsigned file_count, const char *data, FILE *to)
+{
+    unsigned height = 120 + 24 * plot->row_count;
+    height = height < 420 ? 420 : height;
+    fprintf(to, "set terminal %s size 1200,%u font 'sans,11' background rgb '#ffffff'\n",
+            plot->png ? "pngcairo" : "svg", height);
+    fprintf(to, "set output '%s'\n", plot->picture);
+    fputs("set multiplot layout 1,2\n"
+          "set grid lc rgb '#dddddd'\n"
+          "set border lc rgb '#888888'\n"
+          "set logscale x\n",
+          to);
+    fprintf(to, "set title '%s'\nset xlabel 'updates a second'\n",
+            plot->emulated ? "made durable a second, on an EMULATED disk" : "made durable a second");
+    fprintf(to, "set yrange [%u:-1] \nset format x '%%.0s%%c'\nset style fill solid 0.85 noborder\nset lmargin 40\n",
+            plot->row_count);
+    /* A box of width value/begin cannot start at 0 on a logarithmic axis: from 1. */
+    fprintf(to,
+            "plot '%s' index 0 using (1):1:(1):3:($1-0.35):($1+0.35):($6 ? 0x2c7fb8 : 0xbbbbbb):ytic(2) "
+            "with boxxyerror lc rgb variable notitle, "
+            "'' index 0 using 3:1:(sprintf('  %%.3s%%c', $3)) with labels left font 'sans,9' notitle\n",
+            data);
+    fputs("unset ytics\nset ytics auto\nset yrange [0:1]\nset xrange [*:*]\nset lmargin 8\n"
+          "set title 'share of updates done within a time'\nset xlabel 'microseconds'\nset format x '%g'\n"
+          "set format y '%g'\nset key right bottom font 'sans,8' samplen 1\n",
+          to);
+    for (unsigned i = 0; i < plot->row_count; i++) {
+        fprintf(to, "%s'%s' index %u using 1:2 with steps lw 1.5 title ", i == 0 ? "plot " : ", ", data, i + 1);
+        put_label(to, plot, i, file_count);
+    }
+    fputs("\nunset multiplot\n", to);
+}
+
+/* 0, or a negative errno. */
+static int write_file(const char *path, void (*write)(const void *context, FILE *to), const void *context)
+{
+    FILE *file = fopen(path, "we");
+    if (file == NULL)
+        return -errno;
+    write(context, file);
+    int error = ferror(file) ? -EIO : 0;
+    if (fclose(file) != 0 && error == 0)
+        error = -errno;
+    return error;
+}
+
+struct plot_files {
+    const struct plot *plot;
+    unsigned file_count;
+    const char *data;
+};
+
+static void data_of(const void *context, FILE *to)
+{
+    const struct plot_files *files = context;
+    write_data(files->plot, files->file_count, to);
+}
+
+static void script_of(const void *context, FILE *to)
+{
+    const struct plot_files *files = context;
+    write_script(files->plot, files->file_count, files->data, to);
+}
+
+/* True: there is a picture. */
+static int run_gnuplot(const char *script)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("gnuplot", "gnuplot", script, (char *)NULL);
+        _exit(127);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 126;
+}
+
+static int draw(struct plot *plot, unsigned file_count)
+{
+    char data[NAME_BYTES + 8], script[NAME_BYTES + 8];
+    snprintf(data, sizeof(data), "%s.dat", plot->base);
+    snprintf(script, sizeof(script), "%s.gp", plot->base);
+    struct plot_files files = {plot, file_count, data};
+    int error = write_file(data, data_of, &files);
+    const char *failed_path = data;
+    if (error == 0) {
+        error = write_file(script, script_of, &files);
+        failed_path = script;
+    }
+    if (error != 0) {
+        fprintf(stderr, "walbench: %s: %s\n", failed_path, strerror(-error));
+        return EXIT_SETUP;
+    }
+    int code = run_gnuplot(script);
+    if (code == 127) {
+        fprintf(stderr, "walbench: there is no gnuplot here: %s and %s are written, 'gnuplot %s' makes the picture\n",
+                data, script, script);
+        return EXIT_MEASURED;
+    }
+    if (code != 0) {
+        fprintf(stderr, "walbench: gnuplot failed on %s (exit code %d)\n", script, code);
+        return EXIT_SETUP;
+    }
+    printf("%s\n", plot->picture);
+    return fflush(stdout) == 0 || errno == EPIPE ? EXIT_MEASURED : EXIT_SETUP;
+}
+
+/* "out.svg" to "out": beside the picture stand its data. */
+static void name_files(struct plot *plot, const struct settings *settings)
+{
+    plot->picture = settings->output != NULL ? settings->output : "walbench.svg";
+    size_t length = strlen(plot->picture);
+    if (length < 5 || length >= NAME_BYTES || strchr(plot->picture, '\'') != NULL ||
+        (strcmp(plot->picture + length - 4, ".svg") != 0 && strcmp(plot->picture + length - 4, ".png") != 0))
+        usage("-o: '%s' does not end in .svg or .png", plot->picture);
+    plot->png = strcmp(plot->picture + length - 4, ".png") == 0;
+    snprintf(plot->base, sizeof(plot->base), "%.*s", (int)(length - 4), plot->picture);
+}
+
+int command_plot(struct settings *settings)
+{
+    struct json_value *roots[COMMAND_WORDS_MAX] = {NULL};
+    struct plot *plot = calloc(1, sizeof(*plot));
+    int code = plot != NULL ? EXIT_MEASURED : EXIT_SETUP;
+    if (plot != NULL)
+        name_files(plot, settings);
+    for (unsigned i = 0; i < settings->word_count && code == EXIT_MEASURED; i++) {
+        roots[i] = session_read_result(settings->words[i]);
+        if (roots[i] == NULL)
+            code = EXIT_SETUP;
+        else
+            collect(plot, roots[i], i);
+    }
+    if (code == EXIT_MEASURED && plot->row_count == 0) {
+        fprintf(stderr, "walbench: nothing was measured in these results\n");
+        code = EXIT_SETUP;
+    }
+    if (code == EXIT_MEASURED)
+        code = draw(plot, settings->word_count);
+    for (unsigned i = 0; i < settings->word_count; i++)
+        json_free(roots[i]);
+    free(plot);
+    return code;
+}

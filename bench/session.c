@@ -1,0 +1,369 @@
+/* session.c - one run of walbench.
+ *
+ * The happy path: look at the place, refuse it when there is no disk, make a directory there; a command adds its rows;
+ * what they stand on is prepared; in each round every row runs once, in an order drawn anew, so that a disk that drifts
+ * drifts under all of them; then what there is gets printed and written, and the directory removed.
+ *
+ * What can fail: the disk, memory: said on stderr, exit code 3, the directory removed. Ctrl-C: the row under way is
+ * given up, what there is gets printed, marked partial, exit code 130.
+ *
+ * Invariants: nothing outside the run's own directory is written but the result that -o names. */
+
+#define _GNU_SOURCE
+#include "bench/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/emulate.h"
+#include "bench/profile.h"
+#include "bench/writer.h"
+
+static const uint64_t mebibyte = UINT64_C(1) << 20;
+
+/* --- begin --------------------------------------------------------------------------------------- */
+
+static int refuse(const char *path, const struct device_facts *device)
+{
+    fprintf(stderr,
+            "walbench: %s is %s, a file system in memory: nothing there survives, so there is no durable update to "
+            "measure.\nName a directory on a disk, or measure the memory with --force.\n",
+            path, device->fs_type);
+    return EXIT_MEANINGLESS;
+}
+
+int session_begin(struct session *session, const struct settings *settings, const char *command, uint64_t more_bytes)
+{
+    const char *path = settings->word_count > 0 ? settings->words[0] : ".";
+    session->settings = settings;
+    session->file_bytes = (settings->quick ? 64 : 256) * mebibyte;
+    session->log_segment_bytes = (settings->emulated_ns != 0 || settings->quick ? 16 : 32) * mebibyte;
+    struct result *result = &session->result;
+    *result = (struct result){.command = command,
+                              .argument_count = settings->argument_count,
+                              .arguments = settings->arguments,
+                              .started = time(NULL),
+                              .seconds = settings->seconds,
+                              .warm_seconds = settings->warm_seconds,
+                              .rounds = settings->rounds,
+                              .seed = settings->seed,
+                              .emulated_ns = settings->emulated_ns};
+    snprintf(result->emulated_name, sizeof(result->emulated_name), "%s",
+             settings->emulated_name != NULL ? settings->emulated_name : "");
+    int error = device_look(path, &result->device);
+    if (error == -ENOENT || error == -EACCES || error == -ENOTDIR) {
+        failed(path, NULL, error);
+        return EXIT_SETUP;
+    }
+    if (result->device.in_memory == DEVICE_YES && !settings->force)
+        return refuse(path, &result->device);
+    interrupt_catch();
+    uint64_t needed_bytes = 3 * session->file_bytes + 32 * session->log_segment_bytes + more_bytes;
+    return workplace_make(path, needed_bytes, session->directory) == 0 ? EXIT_MEASURED : EXIT_SETUP;
+}
+
+/* --- rows of the log ----------------------------------------------------------------------------- */
+
+struct row *session_add_log(struct session *session, unsigned threads, unsigned outstanding, uint32_t size_bytes,
+                            unsigned records, double rate_per_s)
+{
+    struct row *row = result_add(&session->result);
+    char how[32], batch[24] = "";
+    if (row == NULL)
+        return NULL;
+    if (rate_per_s > 0)
+        snprintf(how, sizeof(how), "rate%.0f", rate_per_s);
+    else
+        snprintf(how, sizeof(how), "%s%u", threads > 0 ? "threads" : "loop", threads > 0 ? threads : outstanding);
+    if (records > 1)
+        snprintf(batch, sizeof(batch), "x%u", records);
+    row->kind = ROW_LOG;
+    row->method = "wal_append";
+    row->layout = "segments";
+    row->engine = "libwal";
+    row->direct = true;
+    row->depth = 1; /* Batches at the disk. */
+    row->threads = threads;
+    row->outstanding = outstanding;
+    row->size_bytes = size_bytes;
+    row->records = records;
+    row->rate_per_s = rate_per_s;
+    row->emulated_ns = session->settings->emulated_ns;
+    snprintf(row->id, sizeof(row->id), "log.%s.%u%s", how, size_bytes, batch);
+    return row;
+}
+
+static void log_path(const struct session *session, char path[4096])
+{
+    snprintf(path, 4096, "%s/log", session->directory);
+}
+
+static struct load load_of(const struct session *session, const struct row *row, const char *path)
+{
+    const struct settings *settings = session->settings;
+    return (struct load){.directory = path,
+                         .backend = settings->backend,
+                         .segment_bytes = session->log_segment_bytes,
+                         .threads = row->threads,
+                         .outstanding = row->outstanding,
+                         .records = row->records,
+                         .record_bytes = row->size_bytes,
+                         .rate_per_s = row->rate_per_s,
+                         .seconds = settings->seconds / settings->rounds,
+                         .warm_seconds = settings->warm_seconds};
+}
+
+/* With an emulated disk below it, when one is wanted. */
+static int with_disk(const struct session *session, struct load *load,
+                     int (*run)(void *context, const struct load *load), void *context)
+{
+    if (session->settings->emulated_ns == 0)
+        return run(context, load);
+    int result = emulate_io(load->directory, session->settings->emulated_ns, &load->io);
+    if (result != 0)
+        return failed(load->directory, NULL, result);
+    result = run(context, load);
+    load->io->ops->destroy(load->io);
+    return result;
+}
+
+static int prepare_log(void *context, const struct load *load)
+{
+    (void)context;
+    return engine_prepare(load);
+}
+
+static int run_load(void *context, const struct load *load)
+{
+    return engine_run(load, context);
+}
+
+static void add_latency(struct stage *stage, const struct wal_latency *latency)
+{
+    if (latency->count != 0)
+        stage_add(stage, latency->count, latency->total_ns / latency->count, latency->p50_ns, latency->p99_ns,
+                  latency->max_ns);
+}
+
+static int run_log(struct session *session, struct row *row)
+{
+    char path[4096];
+    log_path(session, path);
+    struct load load = load_of(session, row, path);
+    struct outcome *outcome = calloc(1, sizeof(*outcome));
+    int result = outcome == NULL ? failed("memory", NULL, -ENOMEM) : with_disk(session, &load, run_load, outcome);
+    if (result == 0 && !interrupted()) {
+        row_add_round(row, &outcome->latency, outcome->elapsed_ns);
+        row->records_done += outcome->records;
+        row->bytes += outcome->payload_bytes;
+        row->unfinished += outcome->unfinished;
+        row->syncs += outcome->batches;
+        row->cpu_ns += outcome->cpu_ns;
+        add_latency(&row->queue, &outcome->queue);
+        add_latency(&row->write, &outcome->write);
+        add_latency(&row->sync, &outcome->sync);
+        add_latency(&row->acknowledge, &outcome->acknowledge);
+    }
+    free(outcome);
+    return result;
+}
+
+/* --- rows written by hand ------------------------------------------------------------------------ */
+
+static int run_write(struct session *session, struct row *row)
+{
+    const struct settings *settings = session->settings;
+    struct writing *writing = calloc(1, sizeof(*writing));
+    if (writing == NULL)
+        return failed("memory", NULL, -ENOMEM);
+    int result = writer_run(row, session->directory, session->file_bytes, settings->warm_seconds,
+                            settings->seconds / settings->rounds, writing, row->skipped);
+    if (result == 0 && !interrupted()) {
+        row_add_round(row, &writing->latency, writing->elapsed_ns);
+        row->records_done += writing->latency.count;
+        row->bytes += writing->latency.count * row->size_bytes;
+        row->syncs += writing->syncs;
+        row->cpu_ns += writing->cpu_ns;
+        stage_add_histogram(&row->write, &writing->write);
+        stage_add_histogram(&row->sync, &writing->sync);
+    }
+    free(writing);
+    return result == WRITER_SKIPPED ? 0 : result;
+}
+
+/* --- rounds -------------------------------------------------------------------------------------- */
+
+static void progress(const struct session *session, unsigned done, unsigned all, const char *what)
+{
+    enum show_progress wish = session->settings->progress;
+    if (wish == PROGRESS_NEVER || (wish == PROGRESS_AUTO && !isatty(STDERR_FILENO)))
+        return;
+    if (what == NULL) {
+        fprintf(stderr, "\r\033[K");
+        return;
+    }
+    double row_seconds = session->settings->seconds / session->settings->rounds + session->settings->warm_seconds;
+    fprintf(stderr, "\r\033[K%u of %u, %.0f s left: %s", done, all, row_seconds * (all - done), what);
+    fflush(stderr);
+}
+
+static bool has_kind(const struct session *session, enum row_kind kind)
+{
+    for (unsigned i = 0; i < session->result.row_count; i++)
+        if (session->result.rows[i]->kind == kind)
+            return true;
+    return false;
+}
+
+static int prepare(struct session *session)
+{
+    char path[4096];
+    int result = 0;
+    progress(session, 0, session->result.row_count * session->settings->rounds, "writing the files");
+    if (has_kind(session, ROW_WRITE))
+        result = writer_prepare(session->directory, session->file_bytes);
+    if (result == 0 && has_kind(session, ROW_LOG) && !interrupted()) {
+        struct row none = {.threads = 1, .records = 1, .size_bytes = 1};
+        log_path(session, path);
+        struct load load = load_of(session, &none, path);
+        result = with_disk(session, &load, prepare_log, NULL);
+    }
+    return result;
+}
+
+static int run_row(struct session *session, struct row *row)
+{
+    if (row->skipped[0] != 0)
+        return 0;
+    switch (row->kind) {
+    case ROW_WRITE:
+        return run_write(session, row);
+    case ROW_LOG:
+        return run_log(session, row);
+    case ROW_OPEN:
+    case ROW_VERIFY:
+        return recover_run(session, row);
+    case ROW_PEER:
+        return peer_run(session, row);
+    }
+    return -1;
+}
+
+static int run_round(struct session *session, unsigned round, uint64_t *random)
+{
+    unsigned order[ROWS_MAX], count = session->result.row_count;
+    for (unsigned i = 0; i < count; i++)
+        order[i] = i;
+    for (unsigned left = count; left > 1; left--) {
+        unsigned at = (unsigned)(random_next(random) % left), swapped = order[at];
+        order[at] = order[left - 1];
+        order[left - 1] = swapped;
+    }
+    for (unsigned i = 0; i < count && !interrupted(); i++) {
+        struct row *row = session->result.rows[order[i]];
+        progress(session, round * count + i, session->settings->rounds * count, row->id);
+        if (run_row(session, row) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int session_measure(struct session *session)
+{
+    uint64_t random = session->settings->seed;
+    int result = prepare(session);
+    for (unsigned round = 0; round < session->settings->rounds && result == 0 && !interrupted(); round++)
+        result = run_round(session, round, &random);
+    progress(session, 0, 0, NULL);
+    session->result.partial = interrupted() || result != 0;
+    return result != 0 && !interrupted() ? EXIT_SETUP : EXIT_MEASURED;
+}
+
+/* --- end ----------------------------------------------------------------------------------------- */
+
+static int decide(struct session *session)
+{
+    const struct settings *settings = session->settings;
+    struct result *result = &session->result;
+    const struct profile *profile = settings->profile;
+    char text[128];
+    if (profile != NULL && profile->p99_max_ns != 0) {
+        snprintf(text, sizeof(text), "profile.p99<%gms", (double)profile->p99_max_ns / 1e6);
+        assertion_decide(result, text);
+    }
+    for (unsigned i = 0; i < settings->assertions.count; i++) {
+        if (!assertion_decide(result, settings->assertions.words[i])) {
+            fprintf(stderr, "walbench: --assert '%s': no measured row has these words in its id\n",
+                    settings->assertions.words[i]);
+            return result->partial ? EXIT_MEASURED : EXIT_USAGE;
+        }
+    }
+    for (unsigned i = 0; i < result->assertion_count; i++)
+        if (!result->assertions[i].ok)
+            return EXIT_ASSERTION;
+    return EXIT_MEASURED;
+}
+
+/* A file is there whole, or not at all. */
+static int write_output(const struct session *session)
+{
+    const char *path = session->settings->output;
+    char temporary[4096];
+    snprintf(temporary, sizeof(temporary), "%s.part", path);
+    FILE *file = fopen(temporary, "we");
+    int error = file == NULL ? -errno : result_write_json(&session->result, file);
+    if (file != NULL && fclose(file) != 0 && error == 0)
+        error = -errno;
+    if (error == 0 && rename(temporary, path) != 0)
+        error = -errno;
+    if (error == 0)
+        return EXIT_MEASURED;
+    (void)unlink(temporary);
+    fprintf(stderr, "walbench: %s: %s\n", path, strerror(-error));
+    return EXIT_SETUP;
+}
+
+static int show(const struct session *session)
+{
+    int error = 0;
+    if (session->settings->json)
+        error = result_write_json(&session->result, stdout);
+    else
+        result_print(&session->result, session->settings->form, session->settings->histograms, stdout);
+    if (error == 0 && fflush(stdout) != 0)
+        error = -errno;
+    if (error == 0 || error == -EPIPE)
+        return EXIT_MEASURED;
+    fprintf(stderr, "walbench: standard output: %s\n", strerror(-error));
+    return EXIT_SETUP;
+}
+
+static bool anything_measured(const struct result *result)
+{
+    for (unsigned i = 0; i < result->row_count; i++)
+        if (row_measured(result->rows[i]))
+            return true;
+    return false;
+}
+
+int session_end(struct session *session, int code)
+{
+    if (session->directory[0] != 0 && !session->settings->keep)
+        workplace_remove();
+    if (anything_measured(&session->result)) {
+        result_conclude(&session->result);
+        int decided = decide(session);
+        int shown = show(session);
+        int written = session->settings->output != NULL ? write_output(session) : EXIT_MEASURED;
+        code = code != EXIT_MEASURED      ? code
+               : shown != EXIT_MEASURED   ? shown
+               : written != EXIT_MEASURED ? written
+                                          : decided;
+    }
+    if (interrupted() && code != EXIT_SETUP)
+        code = EXIT_INTERRUPTED;
+    result_free(&session->result);
+    return code;
+}
