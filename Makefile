@@ -60,7 +60,7 @@ TEST_PROGRAMS := $(TESTS:tests/%.c=$(OUT)/%)
 FUZZ_NAMES := $(FUZZ:tests/fuzz_%.c=%)
 REPLAYS := $(FUZZ_NAMES:%=$(OUT)/replay_%)
 
-.PHONY: all test check-headers crash kill zoo fuzz bench tidy format install clean help setup setup-test setup-bench
+.PHONY: all test crash kill zoo fuzz bench bench-commit bench-peers peers tidy format install clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -149,15 +149,33 @@ fuzz-%: tests/fuzz_%.c
 	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) -pthread $(LIBS)
 	build/fuzz_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 build/fuzz/$* tests/corpus/$*
 
-# The first honest measurement of this log on this disk. DIR= says where.
-bench: $(OUT)/.setup-bench $(OUT)/bench_commit
-	@$(OUT)/bench_commit --quick $(if $(DIR),--dir $(DIR))
+# What a durable update costs on this disk, and what group commit makes of it. DIR= says where.
+bench: $(OUT)/walbench
+	@$(OUT)/walbench $(or $(DIR),.)
+# The floors that this log is held to, against fio on the same disk.
+bench-commit: $(OUT)/.setup-bench $(OUT)/bench_commit
+	@$(OUT)/bench_commit $(if $(DIR),--dir $(DIR))
+# The same work on what people use instead; installs their packages, and says so.
+PEERS := $(patsubst bench/peers/peer_%.c,$(OUT)/peers/peer_%,$(wildcard bench/peers/peer_*.c))
+$(OUT)/peers/peer_plain: PEER_LIBS :=
+$(OUT)/peers/peer_rocksdb: PEER_LIBS := -lrocksdb
+$(OUT)/peers/peer_sqlite: PEER_LIBS := -lsqlite3
+$(OUT)/peers/peer_lmdb: PEER_LIBS := -llmdb
+$(OUT)/peers/peer_raft: PEER_LIBS := -lraft -luv
+$(OUT)/peers/peer_%: $(OUT)/obj/bench/peers/peer_%.o $(OUT)/obj/bench/peers/peer.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(PEER_LIBS)
+$(OUT)/obj/bench/peers/%.o: | $(OUT)/.setup-peers
+peers: $(OUT)/.setup-peers $(PEERS)
+bench-peers: $(OUT)/.setup-bench peers $(OUT)/walbench
+	@$(OUT)/walbench peers $(or $(DIR),.)
 
 tidy: $(OUT)/.setup-tidy
 	python3 tests/tidy.py --self-test
 	python3 tests/tidy.py
 format: $(OUT)/.setup-tidy
-	clang-format -i wal/*.[ch] bench/*.[ch] tests/*.[ch] tools/*.[ch]
+	clang-format -i wal/*.[ch] bench/*.[ch] bench/peers/*.[ch] tests/*.[ch] tools/*.[ch]
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/include/wal $(DESTDIR)$(LIBDIR)/pkgconfig
@@ -167,9 +185,10 @@ install: all
 	ln -sf libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libwal.so.$(SOVERSION)
 	ln -sf libwal.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libwal.so
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 tools/waldump.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(TOOLS) $(OUT)/walbench $(DESTDIR)$(PREFIX)/bin
+	install -m 644 tools/waldump.1 bench/walbench.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 tools/waldump.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/waldump
+	install -m 644 bench/walbench.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/walbench
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' wal/libwal.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/libwal.pc
 
 clean:
@@ -179,6 +198,8 @@ help:
 	@echo 'make               static and shared library, tools and bench programs, into build/ (V=1 shows commands)'
 	@echo 'make test          all tests; SAN=address,undefined or SAN=thread; ONLY=name for one; COUNT= images, KILLS= kills'
 	@echo 'make bench         what a durable update costs here (DIR= where)'
+	@echo 'make bench-peers   the same work on RocksDB, SQLite, LMDB and libraft; installs them'
+	@echo 'make bench-commit  the floors that this log is held to, against fio'
 	@echo 'make crash kill    the crash explorer, the kill -9 rig alone: COUNT= KILLS= SEED='
 	@echo 'make zoo           every seeded bug, and what catches it'
 	@echo 'make fuzz          libFuzzer on every decoder: SECONDS= each'

@@ -76,17 +76,20 @@ static void collect(struct plot *plot, const struct json_value *root, unsigned f
 /* Block 0: the bars; block 1 + i: the line of row i. */
 static void write_data(const struct plot *plot, unsigned file_count, FILE *to)
 {
-    fputs("# row label updates/s p50_us p99_us durable\n", to);
+    fputs("# row label updates/s p50_us p99_us class (0: not durable, 1: by others, 2: by this log)\n", to);
     for (unsigned i = 0; i < plot->row_count; i++) {
         const struct json_value *row = plot->rows[i], *latency = json_member(row, "latency_ns");
-        const char *kind = json_text(json_member(row, "kind"));
+        const char *kind = json_text(json_member(row, "kind")), *engine = json_text(json_member(row, "engine"));
         bool records = kind != NULL && strcmp(kind, "open") != 0 && strcmp(kind, "verify") != 0;
         bool durable = true;
         (void)json_bool(json_member(row, "durable"), &durable);
         fprintf(to, "%u ", i);
         put_label(to, plot, i, file_count);
         fprintf(to, " %.3f %.3f %.3f %d\n", double_of(row, records ? "records_per_s" : "operations_per_s"),
-                (double)u64_of(latency, "p50") / 1e3, (double)u64_of(latency, "p99") / 1e3, durable);
+                (double)u64_of(latency, "p50") / 1e3, (double)u64_of(latency, "p99") / 1e3,
+                !durable                                          ? 0
+                : engine != NULL && strcmp(engine, "libwal") == 0 ? 2
+                                                                  : 1);
     }
     for (unsigned i = 0; i < plot->row_count; i++) {
         const struct json_value *latency = json_member(plot->rows[i], "latency_ns");
@@ -112,30 +115,41 @@ static void write_script(const struct plot *plot, unsigned file_count, const cha
     fprintf(to, "set terminal %s size 1200,%u font 'sans,11' background rgb '#ffffff'\n",
             plot->png ? "pngcairo" : "svg", height);
     fprintf(to, "set output '%s'\n", plot->picture);
-    fputs("set multiplot layout 1,2\n"
+    fputs("set multiplot\n"
           "set grid lc rgb '#dddddd'\n"
           "set border lc rgb '#888888'\n"
-          "set logscale x\n",
+          "set tics textcolor rgb '#222222'\n"
+          "set logscale x\n"
+          "set size 0.6,1\nset origin 0,0\n",
           to);
     fprintf(to, "set title '%s'\nset xlabel 'updates a second'\n",
             plot->emulated ? "made durable a second, on an EMULATED disk" : "made durable a second");
-    fprintf(to, "set yrange [%u:-1] \nset format x '%%.0s%%c'\nset style fill solid 0.85 noborder\nset lmargin 40\n",
+    /* Room behind the longest bar for its number. A bar cannot start at 0 on such an axis: from 1. */
+    fprintf(to, "stats '%s' index 0 using 3 nooutput\nset xrange [1:STATS_max*25]\nset xtics 1,100\n", data);
+    fprintf(to, "set yrange [%u:-1]\nset format x '%%.0s%%c'\nset style fill solid 0.85 noborder\nset lmargin 42\n",
             plot->row_count);
-    /* A box of width value/begin cannot start at 0 on a logarithmic axis: from 1. */
     fprintf(to,
-            "plot '%s' index 0 using (1):1:(1):3:($1-0.35):($1+0.35):($6 ? 0x2c7fb8 : 0xbbbbbb):ytic(2) "
-            "with boxxyerror lc rgb variable notitle, "
-            "'' index 0 using 3:1:(sprintf('  %%.3s%%c', $3)) with labels left font 'sans,9' notitle\n",
+            "plot '%s' index 0 using (1):1:(1):3:($1-0.35):($1+0.35):($6 == 0 ? 0xbbbbbb : $6 == 1 ? 0x2c7fb8 : "
+            "0x31a354):ytic(2) with boxxyerror lc rgb variable notitle, "
+            "'' index 0 using 3:1:(gprintf('  %%.2s%%c', $3)) with labels left font 'sans,9' notitle\n",
             data);
-    fputs("unset ytics\nset ytics auto\nset yrange [0:1]\nset xrange [*:*]\nset lmargin 8\n"
-          "set title 'share of updates done within a time'\nset xlabel 'microseconds'\nset format x '%g'\n"
-          "set format y '%g'\nset key right bottom font 'sans,8' samplen 1\n",
+    fputs("set size 0.4,1\nset origin 0.6,0\nunset ytics\nset ytics auto textcolor rgb '#222222'\n"
+          "set yrange [0:1]\nset xrange [*:*]\nset xtics 1,10\nset lmargin 8\n"
+          "set title 'share of durable updates done within a time'\nset xlabel 'microseconds'\nset format x '%g'\n"
+          "set format y '%g'\nset key below maxcols 2 font 'sans,8' samplen 1\n",
           to);
+    bool any = false;
     for (unsigned i = 0; i < plot->row_count; i++) {
-        fprintf(to, "%s'%s' index %u using 1:2 with steps lw 1.5 title ", i == 0 ? "plot " : ", ", data, i + 1);
+        bool durable = true;
+        (void)json_bool(json_member(plot->rows[i], "durable"), &durable);
+        if (!durable)
+            continue;
+        fprintf(to, "%s'%s' index %u using 1:2 with steps lw 1.5 dt %u title ", any ? ", " : "plot ", data, i + 1,
+                i / 8 + 1);
         put_label(to, plot, i, file_count);
+        any = true;
     }
-    fputs("\nunset multiplot\n", to);
+    fputs(any ? "\nunset multiplot\n" : "unset multiplot\n", to);
 }
 
 /* 0, or a negative errno. */

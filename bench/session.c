@@ -38,8 +38,9 @@ int session_begin(struct session *session, const struct settings *settings, cons
 {
     const char *path = settings->word_count > 0 ? settings->words[0] : ".";
     session->settings = settings;
-    session->file_bytes = (settings->quick ? 64 : 256) * mebibyte;
-    session->log_segment_bytes = (settings->emulated_ns != 0 || settings->quick ? 16 : 32) * mebibyte;
+    bool brief = settings->quick || settings->emulated_ns != 0 || settings->seconds / settings->rounds < 0.2;
+    session->file_bytes = (brief ? 32 : 256) * mebibyte;
+    session->log_segment_bytes = (brief ? 8 : 32) * mebibyte;
     struct result *result = &session->result;
     *result = (struct result){.command = command,
                               .argument_count = settings->argument_count,
@@ -54,7 +55,8 @@ int session_begin(struct session *session, const struct settings *settings, cons
              settings->emulated_name != NULL ? settings->emulated_name : "");
     int error = device_look(path, &result->device);
     if (error == -ENOENT || error == -EACCES || error == -ENOTDIR) {
-        failed(path, NULL, error);
+        bool word = error == -ENOENT && strchr(path, '/') == NULL;
+        failed(word ? "neither a command nor a directory" : path, NULL, error);
         return EXIT_SETUP;
     }
     if (result->device.in_memory == DEVICE_YES && !settings->force)
@@ -127,12 +129,6 @@ static int with_disk(const struct session *session, struct load *load,
     result = run(context, load);
     load->io->ops->destroy(load->io);
     return result;
-}
-
-static int prepare_log(void *context, const struct load *load)
-{
-    (void)context;
-    return engine_prepare(load);
 }
 
 static int run_load(void *context, const struct load *load)
@@ -228,7 +224,7 @@ static int prepare(struct session *session)
         struct row none = {.threads = 1, .records = 1, .size_bytes = 1};
         log_path(session, path);
         struct load load = load_of(session, &none, path);
-        result = with_disk(session, &load, prepare_log, NULL);
+        result = engine_prepare(&load); /* Also when a slower disk is emulated later. */
     }
     return result;
 }

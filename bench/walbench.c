@@ -324,8 +324,8 @@ static void print_version(void)
 
 static const struct program program = {
     .name = "walbench",
-    .summary = "Tells what one durable update costs on the disk below PATH (here), and what group\n"
-               "commit makes of it. Without a command: sync.",
+    .summary = "Tells what one durable update costs on the disk below PATH (here), and what\n"
+               "group commit makes of it. Without a command: sync.",
     .footer = "Exit codes: 0 measured; 1 an assertion or comparison fails; 2 usage; 3 I/O;\n"
               "4 no disk to measure; 130 interrupted.\n"
               "  walbench /var/lib\n"
@@ -357,5 +357,6 @@ int main(int argc, char **argv)
         arguments[i] = argv[i]; /* Before getopt_long puts them in another order. */
     program_name = "walbench";
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* A limit on files is an error like a full disk. */
     return command_line_take(&program, &settings, argc, argv)->run(&settings);
 }

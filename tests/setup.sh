@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs the Debian packages that are missing, and says so; does nothing, silently, when all are there.
-# usage: setup.sh [build] [bench] [tidy] [fuzz]
+# usage: setup.sh [build] [test] [bench] [peers] [tidy] [fuzz] [sanitize]
 set -eu
 packages="gcc make pkg-config liburing-dev libxxhash-dev"
 for part in "$@"; do
     case "$part" in
     test) packages="$packages libcmocka-dev python3 g++ strace" ;;
-    bench) packages="$packages fio" ;;
+    bench) packages="$packages fio gnuplot-nox" ;;
+    peers) packages="$packages librocksdb-dev libsqlite3-dev liblmdb-dev libraft-dev libuv1-dev" ;;
     tidy) packages="$packages clang-format python3" ;;
     fuzz) packages="$packages clang libclang-rt-14-dev" ;;
     sanitize) packages="$packages libasan8 libubsan1 libtsan2" ;;

@@ -1,0 +1,385 @@
+#!/usr/bin/env python3
+"""walbench as a stranger runs it: commands, options, exit codes, results, interrupts, full disks, no ring, no gnuplot.
+
+Figures are never judged here, only that they agree with each other. OUT says where the program is. Standard library only.
+"""
+import contextlib
+import csv
+import ctypes
+import glob
+import io
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree
+
+WALBENCH = os.path.abspath(os.path.join(os.environ.get("OUT", "build"), "walbench"))
+COMMANDS = ("sync", "append", "recover", "peers", "compare", "plot", "probe", "explain")
+SHORT = ("--time=20ms", "--warmup=0", "--rounds=1")
+
+
+def forbid_rings():
+    """In a child: io_uring_setup (425) fails with EPERM from here on, as in many containers."""
+    code = b"".join(struct.pack("HBBI", *line) for line in ((0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050000 | 1),
+                                                            (0x06, 0, 0, 0x7FFF0000)))
+    text = ctypes.create_string_buffer(code)
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(text)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def small_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+def run(*arguments, code=0, timeout=60, **more):
+    """Runs it; the exit code must be `code`. Returns stdout and stderr."""
+    done = subprocess.run([WALBENCH, *map(str, arguments)], capture_output=True, timeout=timeout, check=False, **more)
+    if done.returncode != code:
+        raise AssertionError(f"walbench {' '.join(map(str, arguments))}: exit {done.returncode}, not {code}\n"
+                             f"{done.stdout.decode(errors='replace')[:2000]}\n{done.stderr.decode(errors='replace')[:2000]}")
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def result(*arguments, **more):
+    return json.loads(run(*arguments, "--json", **more)[0])
+
+
+class Scratch(unittest.TestCase):
+    """A directory on a disk; when the tree itself is on none, the program is told to measure all the same."""
+
+    def setUp(self):
+        os.makedirs("build/tmp", exist_ok=True)
+        self.folder = tempfile.mkdtemp(prefix="walbench-", dir="build/tmp")
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def left_behind(self):
+        return glob.glob(self.folder + "/walbench.*")
+
+
+class CommandLine(Scratch):
+    def test_usage_errors_are_exit_2_and_say_where_help_is(self):
+        for arguments in (["--bogus"], ["sync", "a", "b"], ["compare", "a"], ["plot"], ["append", "--layout=append"], ["recover", "--json=1"],
+                          ["--time=0"], ["--time=x"], ["--time=-1s"], ["--rounds=0"], ["--rounds=65"], ["--size=0"], ["--size=2M"], ["--size="],
+                          ["--threads=0"], ["--threads=257"], ["--threads=1,,2"], ["--depth=65"], ["--method=write"], ["--layout=new"],
+                          ["--direct=yes"], ["append", "--rate=0"], ["append", "--rate=10", "--threads=2"], ["--engine=aio", "append"],
+                          ["--profile=oracle"], ["--assert=p99"], ["--assert=p99<10"], ["--emulate=tape"], ["--emulate=0"], ["--emulate=11s"],
+                          ["--format=xml"], ["--progress=yes"], ["compare", "--stat=p98", "a", "b"], ["compare", "--max-regress=-1", "a", "b"],
+                          ["help", "nosuch"], ["peers", "--peers=oracle"], ["plot", "-o", "x.gif", "a"]):
+            out, err = run(*arguments, code=2)
+            self.assertEqual(out, "", arguments)
+            self.assertTrue(1 <= len(err.strip().splitlines()) <= 2, (arguments, err))
+            self.assertIn("walbench", err)
+        self.assertEqual(self.left_behind(), [])
+
+    def test_help_goes_to_stdout_and_fits(self):
+        for arguments in (["--help"], ["-h"], ["help"], ["append", "--help"], ["help", "plot"]):
+            out, err = run(*arguments)
+            self.assertEqual(err, "")
+            for line in out.splitlines():
+                self.assertLessEqual(len(line), 80, line)
+        for command in COMMANDS:
+            self.assertIn("Usage: walbench " + command, run("help", command)[0])
+        self.assertRegex(run("--version")[0], r"^walbench \d+\.\d+\.\d+ \(library \d+\.\d+\.\d+, results walbench\.result/1\)$")
+
+    def test_every_option_and_command_is_in_the_help_and_in_the_manual(self):
+        with open("bench/walbench.c", encoding="utf-8") as file:
+            source = file.read()
+        options = re.findall(r"^    \{OPTION_\w+, \"([a-z-]+)\"", source, flags=re.M)
+        commands = re.findall(r"^    \{[A-Z]+, \"([a-z]+)\"", source, flags=re.M)
+        self.assertTrue(len(options) > 25 and sorted(commands) == sorted(COMMANDS))
+        with open("bench/walbench.1", encoding="utf-8") as file:
+            manual = file.read().replace("\\-", "-")
+        with open("bench/walbench.bash", encoding="utf-8") as file:
+            completion = file.read()
+        for option in options:
+            self.assertRegex(run("--help")[0], rf"--{option}\b")
+            self.assertRegex(manual, rf"--{option}\b")
+        for command in commands:
+            self.assertRegex(manual, rf"\.(BI|B) {command}\b")
+            self.assertIn(command, completion)
+
+    def test_explain_without_a_file_names_all_words(self):
+        out, _ = run("explain")
+        for word in ("fdatasync", "uring-linked", "fallocated", "recycled", "etcd", "postgres", "hdd", "--assert"):
+            self.assertIn(word, out)
+
+    def test_stdout_that_is_gone_or_full(self):
+        for command in (["explain"], ["probe", self.folder], [*SHORT, "--method=none", self.folder]):
+            with subprocess.Popen([WALBENCH, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                process.stdout.close()
+                self.assertEqual((process.wait(60), process.stderr.read()), (0, b""), command)
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([WALBENCH, *command], stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(done.returncode, 3, command)
+            self.assertIn(b"No space left", done.stderr)
+
+
+class Results(Scratch):
+    def check_row(self, row):
+        latency = row["latency_ns"]
+        if row["skipped"] is not None:
+            self.assertEqual(row["operations"], 0)
+            return
+        self.assertEqual(latency["count"], row["operations"])
+        self.assertEqual(sum(bucket[2] for bucket in latency["histogram"]), row["operations"])
+        if row["operations"] == 0:
+            return
+        self.assertTrue(latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p999"] <= latency["max"], row["id"])
+        self.assertTrue(latency["min"] <= latency["mean"] <= latency["max"])
+        rank, seen = row["operations"] // 2, 0
+        for low, high, count in latency["histogram"]:  # The percentile again, from the histogram alone.
+            seen += count
+            if seen > rank:
+                self.assertTrue(low <= latency["p50"] <= high, (row["id"], low, high, latency["p50"]))
+                break
+        self.assertAlmostEqual(row["operations_per_s"], row["operations"] * 1e9 / row["elapsed_ns"], delta=1)
+        if row["kind"] in ("write", "log"):
+            self.assertEqual(row["records"], row["operations"] * row["records_per_operation"])
+            self.assertEqual(row["bytes"], row["records"] * row["size_bytes"])
+
+    def test_the_usual_run(self):
+        document = result(*SHORT, self.folder)
+        self.assertEqual(document["schema"], "walbench.result/1")
+        self.assertEqual(document["argv"][1:], [*SHORT, self.folder, "--json"])
+        self.assertEqual((document["command"], document["partial"], document["rounds"]), ("sync", False, 1))
+        self.assertRegex(document["started"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        self.assertEqual({"machine", "file_system", "device", "warnings"}, set(document["environment"]))
+        ids = [row["id"] for row in document["rows"]]
+        self.assertEqual(len(ids), len(set(ids)))
+        keys = {tuple(row) for row in document["rows"]}
+        self.assertEqual(len(keys), 1)  # The same keys, in the same order.
+        for row in document["rows"]:
+            self.check_row(row)
+        for method in ("fdatasync", "fsync", "o_dsync", "rwf_dsync", "uring-linked", "uring-dsync"):
+            self.assertIn(f"{method}.zeroed.direct.4096.d1", ids)
+        for layout in ("append", "fallocated", "recycled"):
+            self.assertIn(f"fdatasync.{layout}.direct.4096.d1", ids)
+        self.assertEqual([row["durable"] for row in document["rows"] if row["method"] == "none"], [False])
+        for section in {row["section"] for row in document["rows"]}:  # Never two things at once.
+            rows = [row for row in document["rows"] if row["section"] == section and row["kind"] == "write"]
+            varied = [key for key in ("method", "layout", "direct", "size_bytes", "depth") if len({row[key] for row in rows}) > 1]
+            self.assertLessEqual(len(varied), 1, section)
+        self.assertTrue(document["sentence"].startswith("In one sentence"))
+        self.assertIn("group commit makes", document["sentence"])
+        self.assertEqual(self.left_behind(), [])
+
+    def test_text_markdown_and_csv(self):
+        out, err = run(*SHORT, "--quick", "--hist", self.folder)
+        self.assertEqual(err, "")
+        self.assertIn("NOT durable", out)
+        self.assertIn("####", out)
+        self.assertTrue(out.splitlines()[-1].startswith("In one sentence"))
+        out, _ = run(*SHORT, "--quick", "--format=md", self.folder)
+        self.assertGreater(len(re.findall(r"^\| .* \|$", out, flags=re.M)), 10)
+        rows = list(csv.DictReader(io.StringIO(run(*SHORT, "--quick", "--format=csv", self.folder)[0])))
+        self.assertTrue(all(int(row["operations"]) > 0 or row["skipped"] for row in rows) and len(rows) > 8)
+
+    def test_lists_make_every_combination(self):
+        document = result(*SHORT, "--method=fdatasync,none", "--layout=append,zeroed", "--size=4k,8k", "--depth=1,2", "--direct=buffered", self.folder)
+        self.assertEqual(len({row["id"] for row in document["rows"]}), 16)
+        self.assertTrue(all(not row["direct"] and row["kind"] == "write" for row in document["rows"]))
+        for row in document["rows"]:
+            self.check_row(row)
+        document = result(*SHORT, "--size=1000", self.folder)  # Not a multiple of a block: direct I/O cannot.
+        self.assertEqual([row["skipped"] is None for row in document["rows"]], [False, True])
+
+    def test_append(self):
+        document = result("append", *SHORT, "--threads=1,3", "--outstanding=16", "--size=100,3000", "--records=5", self.folder)
+        self.assertEqual([row["id"] for row in document["rows"]],
+                         [f"log.{how}.{size}x5" for size in (100, 3000) for how in ("threads1", "threads3", "loop16")])
+        for row in document["rows"]:
+            self.check_row(row)
+            self.assertTrue(row["queue"]["count"] > 0 and row["write"]["count"] > 0 and row["syncs"] > 0)
+        for engine in ("posix", "auto"):
+            self.assertGreater(result("append", *SHORT, "--threads=2", "--engine=" + engine, self.folder)["rows"][0]["operations"], 0)
+
+    def test_rate_is_timed_from_when_due(self):
+        row, = result("append", "--time=200ms", "--warmup=0", "--rounds=1", "--rate=500", self.folder)["rows"]
+        self.check_row(row)
+        self.assertTrue(row["operations"] <= 110, row["operations"])
+        row, = result("append", "--time=300ms", "--warmup=0", "--rounds=1", "--rate=2000", "--emulate=100ms", self.folder)["rows"]
+        self.check_row(row)
+        # Whoever is due while a sync of 100 ms goes on waits for the rest of it and for the next: the mean is above one sync.
+        self.assertGreater(row["latency_ns"]["mean"], 100_000_000)
+        self.assertGreater(row["unfinished"], 100)
+
+    def test_recover(self):
+        document = result("recover", *SHORT, "--log-size=4M", self.folder)
+        self.assertEqual([row["id"] for row in document["rows"]], ["open.cold.4M", "open-crashed.cold.4M", "verify.cold.4M", "verify.warm.4M"])
+        self.assertTrue(all(row["operations"] == 1 for row in document["rows"]))
+        self.assertTrue(document["rows"][2]["bytes"] >= 4 << 20)
+
+    def test_emulation_is_added_and_labelled(self):
+        out, _ = run(*SHORT, "--quick", "--emulate=3ms", self.folder)
+        self.assertIn("EMULATED", out.splitlines()[-1])
+        document = result(*SHORT, "--emulate=3ms", self.folder)
+        self.assertEqual((document["emulated_ns"], document["emulated"]), (3000000, "3ms"))
+        for row in document["rows"]:
+            if row["operations"] and row["durable"]:
+                self.assertGreaterEqual(row["latency_ns"]["min"], 3000000, row["id"])
+                self.assertEqual(row["emulated_ns"], 3000000)
+            if row["depth"] > 1:
+                self.assertIsNotNone(row["skipped"])
+
+    def test_output_file_and_probe(self):
+        path = self.path("out.json")
+        run(*SHORT, "--method=none", "-o", path, self.folder)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["schema"], "walbench.result/1")
+        self.assertEqual(glob.glob(path + ".*"), [])
+        run(*SHORT, "--method=none", "-o", "/nonexistent/out.json", self.folder, code=3)
+        self.assertEqual(json.loads(run("probe", "--json", self.folder)[0])["schema"], "walbench.probe/1")
+        self.assertIn("file system", run("probe", self.folder)[0])
+
+
+class Decisions(Scratch):
+    def test_assertions_and_profiles(self):
+        out, _ = run(*SHORT, "--method=none,fdatasync", "--assert=fdatasync.p99<1000s", "--assert", "none.rate > 1", self.folder)
+        self.assertEqual(out.count("PASS"), 2)
+        document = result(*SHORT, "--method=fdatasync", "--assert=p50<1ns", self.folder, code=1)
+        self.assertEqual([row["ok"] for row in document["assertions"]], [False])
+        _, err = run(*SHORT, "--method=fdatasync", "--assert=fsync.p50<1s", self.folder, code=2)
+        self.assertIn("fsync.p50<1s", err)
+        document = result(*SHORT, "--profile=etcd", "--emulate=15ms", self.folder, code=1)  # Its threshold is 10 ms.
+        self.assertEqual([row["expression"] for row in document["assertions"]], ["profile.p99<10ms"])
+        self.assertEqual(document["rows"][0]["id"], "fdatasync.append.buffered.2300.d1.profile")
+        self.assertEqual(result(*SHORT, "--profile=postgres", self.folder)["assertions"], [])
+
+    def test_compare(self):
+        old, new = self.path("old.json"), self.path("new.json")
+        run(*SHORT, "--method=none,fdatasync", "--direct=both", "-o", old, self.folder)
+        with open(old, encoding="utf-8") as file:
+            document = json.load(file)
+        self.assertEqual(run("compare", old, old)[0].splitlines()[-1], "4 rows compared, 0 worse by more than 10 %")
+        document["rows"][1]["latency_ns"]["p50"] = document["rows"][1]["latency_ns"]["p50"] * 13 // 10
+        document["rows"][0]["operations_per_s"] /= 2
+        with open(new, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        self.assertIn("WORSE", run("compare", old, new, code=1)[0])
+        run("compare", "--max-regress=40%", old, new)
+        run("compare", "--stat=p99", old, new)
+        told = json.loads(run("compare", "--stat=rate", "--json", old, new, code=1)[0])
+        self.assertEqual((told["schema"], [row["worse"] for row in told["rows"]]), ("walbench.compare/1", [True, False, False, False]))
+        run("compare", "--stat=rate", new, old)  # Faster is no regression.
+        document["rows"] = [dict(document["rows"][0], id="other")]
+        with open(new, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        self.assertIn("no row in common", run("compare", old, new, code=3)[1])
+
+    def test_files_that_are_no_results(self):
+        path = self.path("bad.json")
+        for text in ("", "{", "[]", '{"schema": "waldump.ls/1"}', '{"schema": 1}', "\x00\xff", "[" * 100000):
+            with open(path, "w", encoding="latin-1") as file:
+                file.write(text)
+            for command in (["compare", path, path], ["plot", path, "-o", self.path("x.svg")], ["explain", path]):
+                out, err = run(*command, code=3)
+                self.assertTrue(out == "" and "bad.json" in err, (text, err))
+        run("explain", self.path("nosuch"), code=3)
+
+    def test_explain_reads_a_result(self):
+        path = self.path("one.json")
+        run(*SHORT, "--emulate=2ms", "--quick", "-o", path, self.folder)
+        out, _ = run("explain", path)
+        self.assertIn("EMULATED", out)
+        self.assertIn("In one sentence", out)
+        self.assertIn("When the file grows", out)
+
+    def test_plot(self):
+        if shutil.which("gnuplot") is None:
+            self.skipTest("no gnuplot")
+        path = self.path("one.json")
+        run(*SHORT, "--quick", "-o", path, self.folder)
+        for picture in ("a.svg", "b.png"):
+            out, _ = run("plot", path, path, "-o", self.path(picture))
+            self.assertEqual(out.strip(), self.path(picture))
+            self.assertTrue(os.path.getsize(self.path(picture)) > 5000)
+        xml.etree.ElementTree.parse(self.path("a.svg"))
+        self.assertTrue(os.path.exists(self.path("a.dat")) and os.path.exists(self.path("a.gp")))
+        out, err = run("plot", path, "-o", self.path("c.svg"), env={"PATH": "/nonexistent"})
+        self.assertIn("no gnuplot", err)
+        self.assertTrue(os.path.exists(self.path("c.dat")) and not os.path.exists(self.path("c.svg")))
+
+
+class Failures(Scratch):
+    def test_interrupted(self):
+        for command in (["sync", "--time=5s"], ["append", "--time=30s", "--rounds=1"], ["recover"], ["--emulate=hdd"]):
+            with subprocess.Popen([WALBENCH, *command, "--json", self.folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                time.sleep(1.5)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, 130, (command, err))
+            self.assertEqual(err, b"")
+            if out:  # Nothing may have been measured yet.
+                self.assertIs(json.loads(out)["partial"], True)
+            self.assertEqual(self.left_behind(), [])
+
+    def test_no_disk(self):
+        if not os.path.isdir("/dev/shm"):
+            self.skipTest("no /dev/shm")
+        out, err = run(*SHORT, "/dev/shm", code=4)
+        self.assertTrue(out == "" and "file system in memory" in err)
+        document = result(*SHORT, "--quick", "--method=fdatasync", "--direct=buffered", "--force", "/dev/shm")
+        self.assertIn("NOT a disk", document["plausibility"])
+        self.assertEqual(glob.glob("/dev/shm/walbench.*"), [])
+
+    def test_places_that_cannot_be_written(self):
+        for path in ("/nonexistent", "/proc", "/etc/passwd", "/sys"):
+            out, err = run(*SHORT, path, code=3)
+            self.assertTrue(out == "" and err.startswith("walbench: "), (path, out, err))
+        self.assertIn("neither a command nor a directory", run("nosuch", code=3)[1])
+        if os.geteuid() != 0:
+            os.chmod(self.folder, 0o500)
+            run(*SHORT, self.folder, code=3)
+
+    def test_full_disk(self):
+        _, err = run(*SHORT, self.folder, code=3, preexec_fn=small_files)  # Files of 1 MiB at most.
+        self.assertIn("walbench: ", err)
+        self.assertEqual(self.left_behind(), [])
+        small = self.path("small")
+        os.mkdir(small)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "none", small], capture_output=True, check=False).returncode != 0:
+            self.skipTest("no mount")
+        try:
+            self.assertIn("MiB free", run(*SHORT, "--force", small, code=3)[1])
+            self.assertEqual(os.listdir(small), [])
+        finally:
+            subprocess.run(["umount", small], check=True)
+
+    def test_no_ring(self):
+        document = result(*SHORT, self.folder, preexec_fn=forbid_rings)
+        for row in document["rows"]:
+            if row["engine"] == "io_uring":
+                self.assertIn("no io_uring", row["skipped"])
+            else:
+                self.assertGreater(row["operations"], 0, row["id"])
+        _, err = run("append", *SHORT, "--engine=uring", self.folder, code=3, preexec_fn=forbid_rings)
+        self.assertIn("wal_open", err)
+        run("append", *SHORT, "--engine=posix", "--threads=2", self.folder, preexec_fn=forbid_rings)
+
+    def test_peers_that_are_not_built_are_named(self):
+        program = self.path("walbench")
+        shutil.copy(WALBENCH, program)  # No peers beside it.
+        done = subprocess.run([program, "peers", "--json", "--threads=2", *SHORT, self.folder], capture_output=True, check=True)
+        rows = json.loads(done.stdout)["rows"]
+        self.assertEqual({row["engine"]: row["skipped"] for row in rows if row["kind"] == "peer" and row["engine"] != "fio"},
+                         dict.fromkeys(("raft", "rocksdb", "sqlite", "lmdb", "plain"), "not built: make bench-peers"))
+        self.assertGreater(next(row for row in rows if row["kind"] == "log")["operations"], 0)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(FileNotFoundError):
+        os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    unittest.main(verbosity=1)
