@@ -36,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POLL_FAILURES_MAX = 1000 };
+enum { POLL_FAILURES_MAX = 1000, GATHER_PATIENTLY_FROM_NS = 2000000, GATHER_VAIN_MAX = 6 };
 
 /* --- waking -------------------------------------------------------------------------------------- */
 
@@ -349,11 +349,52 @@ static void prepare_roll(struct wal *log)
 
 /* --- led by a thread ----------------------------------------------------------------------------- */
 
+/* Appends in the batch that is still open; 0 when there is none. */
+static uint32_t open_appends(struct wal *log)
+{
+    return log_has_open_batch(log) ? log_batch(log, log->queue_tail - 1)->append_count : 0;
+}
+
+/* On a disk that takes milliseconds a batch of half the writers costs as much as one of all, and the other half then
+ * waits for a whole commit: two halves take turns for ever. So the leader waits until everyone of the last two batches
+ * is back, for a sixteenth of a commit at most, and for a quarter of that without anyone coming. Who waits in vain (a
+ * lone writer) does so less and less often. */
+static void gather_patiently(struct wal *log)
+{
+    uint32_t wanted = log->recent_appends[0] + log->recent_appends[1];
+    uint32_t first = open_appends(log);
+    uint64_t began_ns = now_ns();
+    uint64_t grown_ns = began_ns;
+    if (log->gathers_left_out > 0) {
+        log->gathers_left_out--;
+        return;
+    }
+    for (uint64_t now = began_ns; now - began_ns < log->recent_commit_ns / 16 &&
+                                  now - grown_ns < log->recent_commit_ns / 64 && open_appends(log) != 0;
+         now = now_ns()) {
+        uint32_t before = open_appends(log);
+        if (before >= wanted || log->queue_tail != log->queue_next + 1) {
+            break;
+        }
+        log_unlock(log);
+        (void)sched_yield();
+        log_lock(log);
+        grown_ns = open_appends(log) > before ? now : grown_ns;
+    }
+    bool vain = open_appends(log) <= first;
+    log->vain_gathers = vain ? log->vain_gathers + (log->vain_gathers < GATHER_VAIN_MAX) : 0;
+    log->gathers_left_out = vain ? (1u << log->vain_gathers) - 1 : 0;
+}
+
 /* The threads just woken come back with their next records in a moment: a leader that leaves at once leaves with half a
  * batch. It gives way while the batch is smaller than recent ones and still grows; a lone writer's are of one append,
  * and it never waits. */
 static void gather_followers(struct wal *log)
 {
+    if (log->recent_commit_ns >= GATHER_PATIENTLY_FROM_NS) {
+        gather_patiently(log);
+        return;
+    }
     uint32_t wanted = log->recent_appends[0] > log->recent_appends[1] ? log->recent_appends[0] : log->recent_appends[1];
     unsigned idle_turns = 0;
     for (unsigned turn = 0; turn < 32 && idle_turns < 4 && log_has_open_batch(log); turn++) {
@@ -400,7 +441,8 @@ static void lead_batch(struct wal *log)
     (void)log->io->ops->execute(log->io, &batch->op);
     POINT(commit);
     log_lock(log);
-    strategy_learn(&log->strategies[0], batch->op.method, batch->op.size, batch->op.write_ns + batch->op.sync_ns);
+    log->recent_commit_ns = batch->op.write_ns + batch->op.sync_ns;
+    strategy_learn(&log->strategies[0], batch->op.method, batch->op.size, log->recent_commit_ns);
     complete_batch(log, batch);
 }
 
