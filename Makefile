@@ -166,7 +166,8 @@ $(OUT)/peers/peer_%: $(OUT)/obj/bench/peers/peer_%.o $(OUT)/obj/bench/peers/peer
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(PEER_LIBS)
-$(OUT)/obj/bench/peers/%.o: | $(OUT)/.setup-peers
+$(OUT)/obj/bench/peers/peer_raft.o: CPPFLAGS += -DPEER_RAFT_VERSION='"$(shell pkg-config --modversion raft 2>/dev/null)"'
+$(PEERS:$(OUT)/peers/%=$(OUT)/obj/bench/peers/%.o): | $(OUT)/.setup-peers
 peers: $(OUT)/.setup-peers $(PEERS)
 bench-peers: $(OUT)/.setup-bench peers $(OUT)/walbench
 	@$(OUT)/walbench peers $(or $(DIR),.)

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,6 +62,8 @@ static char *answer_of(char *const arguments[])
         got = read(ends[0], answer + size, ANSWER_BYTES_MAX - 1 - size);
         if (got < 0 && errno != EINTR)
             break;
+        if (interrupted())
+            (void)kill(pid, SIGTERM); /* Of Ctrl-C a terminal has told it already. */
         size += got > 0 ? (size_t)got : 0;
     }
     close(ends[0]);

@@ -213,6 +213,30 @@ static void print_groups(const struct result *result, FILE *to)
     }
 }
 
+/* The log against each of those that did the same work. */
+static void print_ratios(const struct result *result, FILE *to)
+{
+    fputc('\n', to);
+    for (unsigned i = 0; i < result->row_count; i++) {
+        const struct row *log = result->rows[i];
+        const char *comma = "";
+        if (log->kind != ROW_LOG || !row_measured(log))
+            continue;
+        for (unsigned j = 0; j < result->row_count; j++) {
+            const struct row *row = result->rows[j];
+            if (row->kind != ROW_PEER || !row_measured(row) || strcmp(row->section, log->section) != 0)
+                continue;
+            if (comma[0] == 0)
+                fprintf(to, "%s: this log makes", log->section);
+            fprintf(to, "%s %.3g times %s", comma, row_records_rate(log) / row_records_rate(row),
+                    strcmp(row->engine, "fio") == 0 ? "the device" : row->engine);
+            comma = ",";
+        }
+        if (comma[0] != 0)
+            fputc('\n', to);
+    }
+}
+
 static void print_assertions(const struct result *result, FILE *to)
 {
     for (unsigned i = 0; i < result->assertion_count; i++) {
@@ -232,7 +256,9 @@ void result_print(const struct result *result, enum table_form form, bool histog
     }
     print_head(result, to);
     print_table(result, form, to);
-    if (form == TABLE_TEXT)
+    if (strcmp(result->command, "peers") == 0)
+        print_ratios(result, to);
+    else if (form == TABLE_TEXT)
         print_groups(result, to);
     for (unsigned i = 0; i < result->row_count && histograms; i++)
         print_histogram(result->rows[i], to);
