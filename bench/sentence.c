@@ -144,24 +144,23 @@ static void say_recovery(struct result *result)
     say(result, ".");
 }
 
-/* The best peer at the largest number of threads. */
+/* The best peer at the largest number of threads, on the same work. */
 static void say_peers(struct result *result)
 {
     const struct row *own = NULL, *best = NULL, *plain = NULL;
     char own_rate[24], best_rate[24];
-    unsigned threads = 0;
-    for (unsigned i = 0; i < result->row_count; i++)
-        if (row_measured(result->rows[i]) && result->rows[i]->kind == ROW_LOG && result->rows[i]->threads > threads)
-            threads = result->rows[i]->threads;
     for (unsigned i = 0; i < result->row_count; i++) {
         const struct row *row = result->rows[i];
-        if (!row_measured(row) || row->threads != threads)
+        if (row_measured(row) && row->kind == ROW_LOG && (own == NULL || row->threads > own->threads))
+            own = row;
+    }
+    for (unsigned i = 0; i < result->row_count && own != NULL; i++) {
+        const struct row *row = result->rows[i];
+        if (!row_measured(row) || row->kind != ROW_PEER || strcmp(row->section, own->section) != 0)
             continue;
-        own = row->kind == ROW_LOG ? row : own;
-        if (row->kind == ROW_PEER && strcmp(row->engine, "plain") == 0)
+        if (strcmp(row->engine, "plain") == 0)
             plain = row;
-        else if (row->kind == ROW_PEER && strcmp(row->engine, "fio") != 0 &&
-                 (best == NULL || row_records_rate(row) > row_records_rate(best)))
+        else if (strcmp(row->engine, "fio") != 0 && (best == NULL || row_records_rate(row) > row_records_rate(best)))
             best = row;
     }
     best = best != NULL ? best : plain;
@@ -173,8 +172,8 @@ static void say_peers(struct result *result)
     say(result,
         "with %u thread%s waiting, this log makes %s updates of %u bytes a second durable, and the best of the "
         "others, %s, %s (%.2g times)",
-        threads, threads > 1 ? "s" : "", count_text(row_records_rate(own), own_rate), own->size_bytes, best->engine,
-        count_text(row_records_rate(best), best_rate), row_records_rate(own) / row_records_rate(best));
+        own->threads, own->threads > 1 ? "s" : "", count_text(row_records_rate(own), own_rate), own->size_bytes,
+        best->engine, count_text(row_records_rate(best), best_rate), row_records_rate(own) / row_records_rate(best));
     if (plain != NULL && plain != best)
         say(result, "; pwrite and fdatasync under a lock make %s", count_text(row_records_rate(plain), best_rate));
     say(result, ".");

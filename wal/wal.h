@@ -353,8 +353,8 @@ WAL_CHECKED int wal_commit(struct wal *log, const struct wal_append *append, str
  * the ticket. */
 WAL_CHECKED int wal_truncate_suffix(struct wal *log, uint64_t first_removed, struct wal_receipt *receipt);
 
-/* Removes the records below first_kept (first_index() <= it <= last_index() + 1). Segments that hold nothing else
- * are recycled or removed once the truncation is durable. Works on a full disk. */
+/* Removes the records below first_kept (first_index() <= it <= last_index() + 1, else WAL_EINDEX). Segments that hold
+ * nothing else are recycled or removed once the truncation is durable. Works on a full disk. */
 WAL_CHECKED int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt *receipt);
 
 /* Empties the log and goes on at next_index, which must be above last_index() + 1: a snapshot was installed. */

@@ -1,0 +1,227 @@
+/* test_limits.c - limits that a log, its options and its disk share: segments, blocks, the largest append.
+ *
+ * May include: fault_io.h, log_fixture.h, sample.h. */
+
+#define _GNU_SOURCE
+#include "tests/log_fixture.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { WATCHDOG_S = 30 };
+
+static void on_watchdog(int number)
+{
+    static const char text[] = "watchdog: a wait never ended\n";
+    (void)number;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    _exit(1);
+}
+
+static int append(struct wal *log, uint32_t size, struct wal_receipt *receipt)
+{
+    static const char bytes[1 << 20];
+    const struct wal_record record = {.data = bytes, .size = size, .type = 1};
+    const struct wal_append one = {.records = &record, .record_count = 1};
+    return wal_append(log, &one, receipt);
+}
+
+/* What refuses for a while only, because the helper is at work, may be asked again. */
+static int append_patiently(struct wal *log, uint32_t size, struct wal_receipt *receipt)
+{
+    int result = append(log, size, receipt);
+    for (int turn = 0; turn < 300 && result == WAL_ENOSPC; turn++) {
+        (void)usleep(10000);
+        result = append(log, size, receipt);
+    }
+    return result == 0 ? wal_wait(log, receipt->ticket) : result;
+}
+
+/* --- segments_max -------------------------------------------------------------------------------- */
+
+static void fill_to_the_bound(struct wal *log)
+{
+    struct wal_receipt receipt;
+    int result;
+    while ((result = append(log, 8000, &receipt)) == 0) {
+        assert_int_equal(wal_wait(log, receipt.ticket), 0);
+    }
+    assert_int_equal(result, WAL_ENOSPC);
+}
+
+static void test_at_segments_max_room_comes_back_with_the_start(void **state)
+{
+    struct fault_io *disk = fault_disk(*state);
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal_receipt receipt;
+    struct wal_verdict verdict;
+    struct wal *log;
+    options.batch_bytes_max = 4 * BLOCK;
+    options.segments_max = 6;
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, &verdict), 0);
+        fill_to_the_bound(log);
+        assert_int_equal(wal_truncate_prefix(log, wal_last_index(log), &receipt), 0);
+        assert_int_equal(wal_wait(log, receipt.ticket), 0);
+        for (int i = 0; i < 30; i++) {
+            assert_int_equal(append_patiently(log, 8000, &receipt), 0);
+            if (i % 3 == 2) {
+                assert_int_equal(wal_truncate_prefix(log, wal_last_index(log), &receipt), 0);
+                assert_int_equal(wal_wait(log, receipt.ticket), 0);
+            }
+        }
+        assert_int_equal(wal_close(log), 0);
+    }
+    fault_io_free(disk);
+}
+
+static void test_at_segments_max_the_helper_is_quiet(void **state)
+{
+    struct fault_io *disk = fault_disk(*state);
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal *log;
+    options.batch_bytes_max = 4 * BLOCK;
+    options.segments_max = 6;
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, NULL), 0);
+    fill_to_the_bound(log);
+    (void)usleep(100000);
+    uint64_t writes = fault_io_count(disk, FAULT_WRITE | FAULT_OPEN);
+    (void)usleep(200000);
+    assert_int_equal(fault_io_count(disk, FAULT_WRITE | FAULT_OPEN), writes);
+    assert_int_equal(wal_close(log), 0);
+    fault_io_free(disk);
+}
+
+/* --- sizes that changed between two openings ------------------------------------------------------ */
+
+/* Ready segments of an earlier, smaller size stand in the way of an append that batch_bytes_max allows. */
+static void test_small_ready_segments_do_not_refuse_a_large_append(void **state)
+{
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal_receipt receipt;
+    struct wal_stats stats;
+    struct wal *log;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_int_equal(append_patiently(log, 100, &receipt), 0);
+    do {
+        (void)usleep(1000);
+        wal_stats(log, &stats);
+    } while (stats.segments_ready == 0);
+    assert_int_equal(wal_close(log), 0);
+    options.flags = 0;
+    options.segment_bytes = 256 * BLOCK;
+    options.batch_bytes_max = 64 * BLOCK;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_int_equal(append_patiently(log, 50 * BLOCK, &receipt), 0);
+    assert_int_equal(wal_close(log), 0);
+}
+
+/* The limits of block and segment are those of the log that is there, not of the options' default block. */
+static void test_segments_too_small_for_the_logs_blocks_are_refused(void **state)
+{
+    struct wal_options options = WAL_OPTIONS_INIT;
+    struct wal_receipt receipt;
+    struct wal_verdict verdict;
+    struct wal *log;
+    options.flags = WAL_CREATE;
+    options.block_bytes = 65536;
+    options.segment_bytes = 16 * 65536;
+    options.batch_bytes_max = 4 * 65536;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_int_equal(append_patiently(log, 1000, &receipt), 0);
+    assert_int_equal(wal_close(log), 0);
+    options.flags = 0;
+    options.block_bytes = 0;
+    options.segment_bytes = 5 * 65536; /* 80 blocks of 4 KiB, and 5 of this log's. */
+    assert_int_equal(wal_open(*state, &options, &log, &verdict), WAL_EINVAL);
+    assert_true(verdict.text[0] != '\0');
+    options.segment_bytes = 16 * 65536;
+    assert_int_equal(wal_open(*state, &options, &log, &verdict), 0);
+    assert_int_equal(wal_last_index(log), 1);
+    assert_int_equal(wal_close(log), 0);
+}
+
+/* --- the largest append -------------------------------------------------------------------------- */
+
+/* What may be appended does not depend on the metadata in force, and the bound is exact. */
+static void test_the_largest_append_does_not_depend_on_metadata(void **state)
+{
+    static const char metadata[256];
+    const struct wal_append with_metadata = {
+        .flags = WAL_APPEND_METADATA, .metadata = metadata, .metadata_bytes = sizeof(metadata)};
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal_receipt receipt;
+    struct wal *log;
+    options.segment_bytes = 64 * BLOCK;
+    options.batch_bytes_max = 4 * BLOCK;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    uint32_t largest = 0;
+    for (uint32_t size = options.batch_bytes_max - 500; size <= options.batch_bytes_max; size++) {
+        int result = append(log, size, &receipt);
+        if (result == WAL_ETOOBIG) {
+            break;
+        }
+        assert_int_equal(result, 0);
+        assert_int_equal(wal_wait(log, receipt.ticket), 0);
+        largest = size;
+    }
+    assert_true(largest > 0 && largest < options.batch_bytes_max);
+    assert_int_equal(wal_commit(log, &with_metadata, &receipt), 0);
+    assert_int_equal(append_patiently(log, largest, &receipt), 0);
+    assert_int_equal(append(log, largest + 1, &receipt), WAL_ETOOBIG);
+    uint64_t last = wal_last_index(log);
+    struct wal_verify_report report;
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), 0);
+    assert_int_equal(wal_close(log), 0);
+    options.flags = 0;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_int_equal(wal_last_index(log), last);
+    assert_int_equal(wal_close(log), 0);
+}
+
+/* --- numbers ------------------------------------------------------------------------------------- */
+
+static void test_payload_counts_when_it_is_accepted(void **state)
+{
+    struct fault_io *disk = fault_disk(*state);
+    struct wal_options options = small(WAL_CREATE);
+    struct wal_receipt receipt;
+    struct wal_stats stats;
+    struct wal *log;
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, NULL), 0);
+    fault_io_gate(disk, FAULT_WRITE_DURABLE);
+    assert_int_equal(append(log, 1000, &receipt), 0);
+    wal_stats(log, &stats);
+    assert_int_equal(stats.appends, 1);
+    assert_int_equal(stats.records, 1);
+    assert_int_equal(stats.payload_bytes, 1000);
+    fault_io_gate(disk, 0);
+    assert_int_equal(wal_wait(log, receipt.ticket), 0);
+    wal_stats(log, &stats);
+    assert_int_equal(stats.payload_bytes, 1000);
+    assert_int_equal(wal_close(log), 0);
+    fault_io_free(disk);
+}
+
+int main(void)
+{
+    (void)signal(SIGALRM, on_watchdog);
+    (void)alarm(WATCHDOG_S);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_at_segments_max_room_comes_back_with_the_start),
+        TEST(test_at_segments_max_the_helper_is_quiet),
+        TEST(test_small_ready_segments_do_not_refuse_a_large_append),
+        TEST(test_segments_too_small_for_the_logs_blocks_are_refused),
+        TEST(test_the_largest_append_does_not_depend_on_metadata),
+        TEST(test_payload_counts_when_it_is_accepted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
