@@ -366,6 +366,11 @@ class Log:
             if number > self.tail.number and segment.identity and segment.identity["segment"] != number:
                 return 3, False
         row = self.down_the_chain()
+        if row == 3 and self.later_start():
+            row = self.down_the_chain() and 3
+            if not row:
+                return 6, False  # What lay below that start was removed because it was durable.
+            walk.start = walk.start_before
         if row:
             return row, False
         sealed = self.tail.seal(self.block)
@@ -376,12 +381,27 @@ class Log:
         head = walk.stop_head
         if head and walk.stop != "record" and (head.salt == walk.salt or (head.kind == ANCHOR and head.number >= walk.number)):
             return 8, False
-        if self.tail.ends_early() or self.proof_of_damage():
+        if self.tail.ends_early() or self.proof_of_damage() or (sealed and self.next_is_damaged()):
             return 9, False
         run_behind = any(h.salt == walk.salt for h in self.heads(self.tail, walk.offset))
         if walk.content <= walk.mark and not run_behind:
             return 10, walk.kind == CLOSE
         return 11, False
+
+    def next_is_damaged(self):
+        """Behind a sealed T the next file was complete before T's seal was written."""
+        after = self.segments[self.tail.number + 1]
+        return not after.identity or after.ends_early()
+
+    def later_start(self):
+        """The newest start behind the walk's end in T, in a batch that can only have come later. True: it was taken."""
+        walk = self.walk
+        walk.start_before = walk.start
+        for head in self.heads(self.tail, walk.offset + self.block):
+            if head.number >= walk.number and head.kind in (START, ANCHOR) and head.start[0] > walk.start[0] and head.start[1] <= self.tail.number:
+                walk.start = head.start
+        self.first, self.last, self.records = walk.start[0], max(walk.next, walk.start[0]) - 1, {}
+        return walk.start != walk.start_before
 
     def heads(self, segment, offset):
         while offset < segment.size - self.block:

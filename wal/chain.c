@@ -137,46 +137,106 @@ int chain_walk_down(struct recovery *recovery)
     return 0;
 }
 
+/* Is this segment the next one behind the walk? Behind a forced anchor's predecessor there is a gap of dead ones. */
+static bool goes_on(const struct recovery *recovery, const struct walk *previous, const struct format_head *anchor)
+{
+    return anchor->body.anchor.predecessor_segment == recovery->cut_segment->number &&
+           anchor->chain == previous->chain && anchor->body.anchor.predecessor_end_offset == previous->offset;
+}
+
+/* Walks one segment whole; it becomes the end of the prefix. */
+static int walk_segment(struct recovery *recovery, struct segment *segment, const struct format_head *anchor)
+{
+    struct walk walk;
+    struct scan_stop stop;
+    if (segment->map.entries == NULL && recovery_take_map(recovery, segment) != 0) {
+        return WAL_ENOMEM;
+    }
+    segment->map.count = 0;
+    window_look_at(recovery->window, segment->file, segment->bytes);
+    walk_begin(&walk, anchor, segment->bytes, recovery->shape.block_bytes);
+    int status = scan_run(recovery->window, &walk, &segment->map, &stop);
+    if (status != 0) {
+        return status;
+    }
+    recovery_note_walk(segment, &walk, SEGMENT_SEALED);
+    segment->predecessor = anchor->body.anchor.predecessor_segment;
+    recovery->walk = walk;
+    recovery->stop = stop;
+    recovery->cut_segment = segment;
+    recovery->acceptable = true;
+    return 0;
+}
+
+/* How far back the segments behind the cut went: each anchor tells the low of its predecessor. Of a segment that no
+ * anchor tells of, anything may be lost. */
+static void note_lowest_behind_cut(struct recovery *recovery, const struct walk *newest)
+{
+    struct scan_evidence *evidence = &recovery->evidence;
+    const struct segment *cut = recovery->cut_segment;
+    uint64_t lowest = newest->low;
+    uint64_t told_to = cut->number;
+    bool untold = false;
+    if (evidence->lowest_index != 0 && evidence->lowest_index < lowest) {
+        lowest = evidence->lowest_index;
+    }
+    for (uint32_t i = 0; i < recovery->table->count; i++) {
+        struct segment *segment = recovery->table->list[i];
+        struct format_head anchor;
+        if (segment->number <= cut->number || segment->number > recovery->tail->number) {
+            continue;
+        }
+        if (segment_open_file(recovery->io, segment, false, recovery->report) != 0 ||
+            !look_opening_anchor(recovery, segment, &anchor)) {
+            untold = true;
+            continue;
+        }
+        uint64_t predecessor = anchor.body.anchor.predecessor_segment;
+        bool of_cut = predecessor == cut->number;
+        untold = untold || predecessor > told_to + 1; /* Two missing files in a row. */
+        if (anchor.first_index < lowest) {
+            lowest = anchor.first_index;
+        }
+        /* The low of the cut segment is also that of what was read of it: news only when it is lower, or the end is. */
+        bool news = !of_cut || anchor.body.anchor.low < cut->low || anchor.first_index < recovery->walk.next_index;
+        if (news && anchor.body.anchor.low < lowest) {
+            lowest = anchor.body.anchor.low;
+        }
+        told_to = segment->number;
+    }
+    evidence->lowest_index = lowest;
+    evidence->truncation_lost = evidence->truncation_lost || untold;
+}
+
 int chain_walk_up(struct recovery *recovery)
 {
     const struct walk newest = recovery->walk;
-    struct format_start start = newest.start;
     recovery->acceptable = false;
-    const struct walk *previous = NULL;
-    struct walk walk;
-    for (uint64_t number = start.segment; number < recovery->tail->number; number++) {
-        struct segment *segment = table_find(recovery->table, number);
+    for (uint32_t i = 0; i < recovery->table->count; i++) {
+        struct segment *segment = recovery->table->list[i];
         struct format_identity identity;
         enum format_verdict verdict;
         struct format_head anchor;
-        if (segment == NULL || look_identity(recovery, segment, &identity, &verdict) != 0 ||
-            !look_opening_anchor(recovery, segment, &anchor) ||
-            (previous != NULL &&
-             (anchor.chain != previous->chain || anchor.body.anchor.predecessor_end_offset != previous->offset))) {
-            break;
+        if (segment->number < newest.start.segment || segment->number >= recovery->tail->number) {
+            continue;
         }
-        if (segment->map.entries == NULL && recovery_take_map(recovery, segment) != 0) {
-            return WAL_ENOMEM;
+        bool reads = look_identity(recovery, segment, &identity, &verdict) == 0 &&
+                     look_opening_anchor(recovery, segment, &anchor);
+        if (!recovery->acceptable && (!reads || segment->number != newest.start.segment)) {
+            break; /* The prefix begins with the start segment, or there is none. */
         }
-        segment->map.count = 0;
-        struct scan_stop stop;
-        window_look_at(recovery->window, segment->file, segment->bytes);
-        walk_begin(&walk, &anchor, segment->bytes, recovery->shape.block_bytes);
-        int status = scan_run(recovery->window, &walk, &segment->map, &stop);
+        if (!reads || (recovery->acceptable && !goes_on(recovery, &recovery->walk, &anchor))) {
+            continue; /* Dead, or lost: a later one may still name the walk's end. */
+        }
+        int status = walk_segment(recovery, segment, &anchor);
         if (status != 0) {
             return status;
         }
-        recovery_note_walk(segment, &walk, SEGMENT_SEALED);
-        segment->predecessor = anchor.body.anchor.predecessor_segment;
-        recovery->walk = walk;
-        recovery->stop = stop;
-        recovery->cut_segment = segment;
-        recovery->acceptable = true;
-        previous = &recovery->walk;
     }
     if (recovery->acceptable) {
+        note_lowest_behind_cut(recovery, &newest);
         /* Start, doubt and metadata never go back: what T says of them holds, whatever records are lost. */
-        recovery->walk.start = start;
+        recovery->walk.start = newest.start;
         recovery->walk.doubt_index = newest.doubt_index;
         recovery->walk.metadata_bytes = newest.metadata_bytes;
         memcpy(recovery->walk.metadata, newest.metadata, sizeof(newest.metadata));
@@ -184,4 +244,80 @@ int chain_walk_up(struct recovery *recovery)
     }
     window_look_at(recovery->window, recovery->tail->file, recovery->tail->bytes);
     return 0;
+}
+
+/* The newest start that stands behind the walk's end in T, in a batch that can only have come later. number_out: its
+ * batch. False: there is none beyond the walk's own. */
+static int find_later_start(struct recovery *recovery, struct format_start *start, uint64_t *number_out,
+                            uint64_t *offset_out)
+{
+    const struct walk *walk = &recovery->walk;
+    uint64_t seal_offset = segment_seal_offset(recovery->tail, recovery->shape.block_bytes);
+    *number_out = 0;
+    *start = walk->start;
+    for (uint64_t offset = walk->offset + walk->block_bytes; offset < seal_offset; offset += walk->block_bytes) {
+        struct format_head head;
+        int status = scan_resync(recovery->window, recovery->tail->number, walk->block_bytes, offset, seal_offset,
+                                 &head, &offset);
+        if (status != 0 || offset == 0) {
+            return status;
+        }
+        bool told = head.number >= walk->number && (head.kind == BATCH_START || head.kind == BATCH_ANCHOR);
+        const struct format_start *said = head.kind == BATCH_START ? &head.body.start : &head.body.anchor.start;
+        if (told && said->index > start->index && said->segment <= recovery->tail->number) {
+            *start = *said;
+            *number_out = head.number;
+            *offset_out = offset;
+        }
+    }
+    return 0;
+}
+
+/* Below the start the files are none of the log's. */
+static void retire_below(struct recovery *recovery, uint64_t segment_number)
+{
+    for (uint32_t i = 0; i < recovery->table->count; i++) {
+        struct segment *segment = recovery->table->list[i];
+        if (segment->number < segment_number && segment->state == SEGMENT_SEALED) {
+            segment->state = SEGMENT_RETIRED;
+        }
+    }
+}
+
+int chain_walk_to_later_start(struct recovery *recovery)
+{
+    const struct recovery before = *recovery;
+    struct format_start later;
+    uint64_t number;
+    uint64_t offset = 0;
+    int status = find_later_start(recovery, &later, &number, &offset);
+    if (status != 0 || number == 0) {
+        return status;
+    }
+    retire_below(recovery, recovery->tail->number);
+    recovery->walk.start = later;
+    recovery->seen.segment_missing = false;
+    recovery->place_known = false;
+    recovery->spare_copies_damaged = recovery->spare_copies_of_tail;
+    status = chain_walk_down(recovery);
+    if (status == 0 && !recovery->seen.segment_missing && !recovery->seen.does_not_join) {
+        /* What lay below was removed because that start was durable: so was all that the walk misses before it. */
+        recovery->seen.mark_beyond = true;
+        if (number > recovery->evidence.highest_mark) {
+            recovery->evidence.highest_mark = number;
+            recovery->evidence.mark_segment = recovery->tail->number;
+            recovery->evidence.mark_offset = offset;
+        }
+        return 0;
+    }
+    recovery->walk.start = before.walk.start;
+    recovery->seen = before.seen;
+    recovery->place_known = before.place_known;
+    recovery->spare_copies_damaged = before.spare_copies_damaged;
+    memcpy(recovery->place, before.place, sizeof(before.place));
+    recovery->place_segment = before.place_segment;
+    recovery->place_offset = before.place_offset;
+    recovery->place_expected = before.place_expected;
+    recovery->place_found = before.place_found;
+    return status;
 }

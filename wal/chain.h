@@ -12,6 +12,10 @@
  * verdict. */
 int chain_walk_down(struct recovery *recovery);
 
+/* When a segment in front of T is missing: a start that stands behind damage in T may say why, since what lies below a
+ * durable start is removed. If the chain holds from there, that is the start, and the damage in T is what is told. */
+int chain_walk_to_later_start(struct recovery *recovery);
+
 /* Rows Y3 and Y4: how far a readable prefix goes, from the start segment upwards. recovery->walk, cut_segment and
  * acceptable become the prefix's end. */
 int chain_walk_up(struct recovery *recovery);

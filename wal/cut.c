@@ -151,6 +151,22 @@ static int anchor_in_next(struct wal *log, struct recovery *recovery, const stru
     return write_anchor_block(log, next, offset, log->roll_blocks);
 }
 
+/* A file that has lost its end gets its size back, or every later open would find it short again. */
+static int restore_size(struct wal *log, struct segment *segment)
+{
+    uint64_t file_bytes = 0;
+    int result = log->io->ops->file_bytes(log->io, segment->file, &file_bytes);
+    if (result == 0 && file_bytes < segment->bytes) {
+        struct wal_io_op sync = {.kind = WAL_IO_SYNC, .file = segment->file};
+        result = log->io->ops->allocate(log->io, segment->file, segment->bytes);
+        result = result == 0 ? log->io->ops->execute(log->io, &sync) : result;
+    }
+    return result == 0 ? 0
+                       : report_set(&log->report, status_of_errno(result),
+                                    "segment %" PRIu64 ": giving the file its size back failed: %s", segment->number,
+                                    errno_name(result));
+}
+
 /* What a forced cut leaves behind it is dead. */
 static void retire_behind_cut(struct wal *log, const struct recovery *recovery)
 {
@@ -181,17 +197,28 @@ static void describe_cut(const struct recovery *recovery, const struct wal_verdi
     }
 }
 
-/* The first index that the lost batch can concern, as far as it can be told: a truncation, or what was written behind
- * one, goes back. */
+static uint64_t lower_of(uint64_t index, uint64_t other)
+{
+    return other != 0 && other < index ? other : index;
+}
+
+/* The first index that what was lost can concern, as far as it can be told: a truncation, or what was written behind
+ * one, goes back. Of a truncation that is itself lost only a bound is known: the low that a later anchor tells, or else
+ * the start. */
 static uint64_t first_doubtful(const struct recovery *recovery)
 {
     const struct scan_stop *stop = &recovery->stop;
+    const struct scan_evidence *evidence = &recovery->evidence;
+    uint64_t start_index = recovery->walk.start.index;
     uint64_t index = recovery->walk.next_index;
-    if (stop->head_valid && stop->head.kind == BATCH_TRUNCATE && stop->head.first_index < index) {
-        index = stop->head.first_index;
+    if (stop->head_valid && stop->head.kind == BATCH_TRUNCATE) {
+        index = lower_of(index, stop->head.first_index);
     }
-    uint64_t lowest = recovery->evidence.lowest_index;
-    return lowest != 0 && lowest < index ? lowest : index;
+    index = lower_of(index, evidence->lowest_index);
+    if (evidence->truncation_lost) {
+        index = lower_of(index, evidence->told_low != 0 ? evidence->told_low : start_index);
+    }
+    return index > start_index ? index : start_index; /* In front of the start there is nothing to doubt. */
 }
 
 /* An accepted loss: a doubt from the cut on, and the caller's metadata with it. */
@@ -222,6 +249,10 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
         recovery->cut_segment == recovery->tail && !recovery->evidence.sealed && recovery->walk.offset < seal_offset;
     struct anchor_cut cut = {0};
     describe_cut(recovery, verdict, &cut);
+    if (cut.forced && log->sealed.start.index > log->sealed.next_index) {
+        /* All that reads lies in front of the start: the log goes on there, empty, as behind a reset. */
+        log->sealed.start.segment = in_place ? recovery->cut_segment->number : recovery->tail->number + 1;
+    }
     if (status == 0 && in_place && !cut.forced) {
         /* Not when a loss is accepted: what is behind the cut is the evidence, until the forced anchor is durable. */
         status = zero_window(log, recovery, &cut.zeroed);
@@ -233,6 +264,9 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
         accept_loss(log, recovery, verdict);
     }
     status = segment_open_file(log->io, log->tail, true, &log->report);
+    if (status == 0 && in_place) {
+        status = restore_size(log, log->tail);
+    }
     if (status == 0) {
         status = in_place ? anchor_in_place(log, &cut) : anchor_in_next(log, recovery, &cut);
     }

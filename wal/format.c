@@ -322,7 +322,8 @@ static bool head_fields_right(const struct format_head *head)
         return false;
     }
     return head->number != 0 && head->number > head->mark && head->salt != 0 && head->segment != 0 &&
-           head->place != 0 && head->first_index != 0;
+           head->place != 0 && head->first_index != 0 && head->first_index <= FORMAT_INDEX_MAX + 1 &&
+           head->record_count <= FORMAT_INDEX_MAX + 1 - head->first_index;
 }
 
 void format_head_encode(struct format_head *head, uint8_t *to)

@@ -21,6 +21,7 @@
 #define FORMAT_BLOCK_BYTES_MAX 65536u
 #define FORMAT_HEAD_BYTES_MAX 512u /* A head never crosses its first sector. */
 #define FORMAT_METADATA_BYTES_MAX 256u
+#define FORMAT_INDEX_MAX UINT64_C(0x7fffffffffffffff) /* So that index + 1, and sums of two, never wrap. */
 #define FORMAT_NO_METADATA 0xffffu
 #define FORMAT_UUID_BYTES 16u
 #define FORMAT_SEGMENT_BLOCKS_MIN 16u

@@ -160,6 +160,9 @@ void recovery_note_hole(struct recovery *recovery, const struct walk *before, ui
         return;
     }
     hole->end_index = after->first_index;
+    if (hole->first_index > hole->end_index) {
+        hole->first_index = hole->end_index; /* A truncation is lost in it: from there on, at least. */
+    }
     if (after->kind == BATCH_DATA || after->kind == BATCH_TRUNCATE) {
         hole->tag_last = after->body.tags.previous;
         hole->tag_last_known = true;

@@ -38,11 +38,13 @@ struct recovery {
     struct observation seen;
     bool old_content_known;
     uint32_t spare_copies_damaged;
+    uint32_t spare_copies_of_tail; /* Of them, those of T. */
     bool has_temporaries;
     bool has_other_files;
     int read_errno;          /* A read of an identity failed so; 0: none did. */
     uint64_t stranger;       /* A file behind T whose identity is another segment's: 0 or its name's number, */
     uint64_t stranger_found; /* and that of the identity. */
+    bool truncation_hidden;  /* A hole in T hides a truncation: what it removed is not known. */
     struct wal_hole holes[WAL_HOLES_MAX];
     uint32_t hole_count;
     char place[160]; /* Words for rows Y2 to Y5. */

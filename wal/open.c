@@ -213,7 +213,9 @@ static void publish(struct wal *log)
     const struct sealed *sealed = &log->sealed;
     log->start_index = sealed->start.index;
     log->start_segment = sealed->start.segment;
-    log->next_index = log->durable_end_index = sealed->next_index;
+    /* A prefix that ends in front of the start is one without records. */
+    log->next_index = log->durable_end_index =
+        sealed->next_index > sealed->start.index ? sealed->next_index : sealed->start.index;
     log->staged_tag = sealed->last_tag;
     log->durable_number = sealed->next_number - 1;
     log->durable_offset = log->tail->end_offset;

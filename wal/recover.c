@@ -208,8 +208,8 @@ static int gather_evidence(struct recovery *recovery)
         uint64_t look_bytes = round_up(2 * (uint64_t)recovery->shape.batch_bytes_max + 2 * block_bytes, block_bytes);
         end_offset = seal_offset - offset > look_bytes ? offset + look_bytes : seal_offset;
     }
-    int status = scan_evidence(recovery->window, tail->number, recovery->walk.salt, block_bytes, offset, end_offset,
-                               &recovery->evidence);
+    int status =
+        scan_evidence(recovery->window, &recovery->walk, tail->number, offset, end_offset, &recovery->evidence);
     if (status == 0) {
         status = scan_seal(recovery->window, tail->number, seal_offset, &recovery->evidence);
     }
@@ -232,8 +232,7 @@ static int gather_evidence(struct recovery *recovery)
         }
         window_look_at(recovery->window, later->file, later->bytes);
         later_end -= later_end % block_bytes;
-        status = scan_evidence(recovery->window, later->number, recovery->walk.salt, block_bytes, block_bytes,
-                               later_end, &there);
+        status = scan_evidence(recovery->window, &recovery->walk, later->number, block_bytes, later_end, &there);
         if (status == 0) {
             status = scan_seal(recovery->window, later->number, segment_seal_offset(later, block_bytes), &there);
         }
@@ -245,12 +244,32 @@ static int gather_evidence(struct recovery *recovery)
         if (there.highest_number > recovery->evidence.highest_number) {
             recovery->evidence.highest_number = there.highest_number;
         }
+        if (there.lowest_index != 0 && there.lowest_index < recovery->walk.next_index) {
+            recovery->evidence.truncation_lost = true; /* T itself has no word of it. */
+            recovery->evidence.told_low = 0;
+        }
     }
     window_look_at(recovery->window, tail->file, tail->bytes);
     return status;
 }
 
 /* --- both sides of damage ------------------------------------------------------------------------ */
+
+/* Indexes go back over a hole: a truncation is lost in it. Only an anchor tells how low it can have cut; else nothing
+ * in front of the hole is certain. */
+static void drop_truncated(struct recovery *recovery, const struct format_head *head, uint64_t offset)
+{
+    struct segment *tail = recovery->tail;
+    uint64_t low = head->kind == BATCH_ANCHOR ? head->body.anchor.low : recovery->walk.start.index;
+    low = low < head->first_index ? low : head->first_index;
+    if (head->kind == BATCH_ANCHOR) {
+        map_truncate(&tail->map, low);
+    } else {
+        map_drop_before(&tail->map, offset);
+    }
+    tail->low = low < tail->low ? low : tail->low; /* Also of what the segments in front of T hold. */
+    recovery->truncation_hidden = true;
+}
 
 /* Behind the damage in T: goes on wherever a batch of the log can be believed again, for readers. */
 static int read_beyond(struct recovery *recovery)
@@ -271,13 +290,14 @@ static int read_beyond(struct recovery *recovery)
         if (offset == 0) {
             return 0;
         }
+        uint64_t before_index = walk.next_index;
         walk.offset = offset;
         if (!of_the_log) {
             continue;
         }
         walk_resume(&walk, &head);
-        if (head.kind != BATCH_TRUNCATE && tail->map.count != 0 && head.first_index < tail->end_index) {
-            map_truncate(&tail->map, head.first_index);
+        if (head.kind != BATCH_TRUNCATE && head.first_index < before_index) {
+            drop_truncated(recovery, &head, offset);
         }
         struct scan_stop stop;
         status = scan_run(recovery->window, &walk, &tail->map, &stop);
@@ -307,6 +327,19 @@ static bool wrongly_written(const struct recovery *recovery)
     return stop->head.salt == recovery->walk.salt || anchor;
 }
 
+/* Behind a sealed T the next file was complete before T's seal was written: a file without its identity, or shorter
+ * than that says, may have held the newest batches. */
+static bool next_is_damaged(const struct recovery *recovery)
+{
+    const struct segment *next = table_find(recovery->table, recovery->tail->number + 1);
+    uint64_t file_bytes = 0;
+    if (!recovery->evidence.sealed || next == NULL || next->file < 0) {
+        return false;
+    }
+    bool tells_size = recovery->io->ops->file_bytes(recovery->io, next->file, &file_bytes) == 0;
+    return next->state != SEGMENT_READY || (tells_size && file_bytes < next->bytes);
+}
+
 static int observe(struct recovery *recovery)
 {
     struct observation *seen = &recovery->seen;
@@ -316,7 +349,8 @@ static int observe(struct recovery *recovery)
     seen->newest_missing = evidence->sealed && table_find(recovery->table, recovery->tail->number + 1) == NULL;
     seen->mark_beyond =
         evidence->highest_mark >= expected || (ZOO(any_later_header_is_proof) && evidence->later_run_header);
-    seen->known_beyond = recovery->options->known_durable_index >= walk->next_index;
+    seen->known_beyond =
+        recovery->options->known_durable_index != 0 && recovery->options->known_durable_index >= walk->next_index;
     seen->wrongly_written = wrongly_written(recovery);
     bool proof = false;
     if (recovery->old_content_known) {
@@ -325,7 +359,12 @@ static int observe(struct recovery *recovery)
             return status;
         }
     }
-    seen->unreadable_or_proof = proof || evidence->read_error || recovery->stop.read_error;
+    bool next_damaged = next_is_damaged(recovery);
+    seen->unreadable_or_proof = proof || evidence->read_error || recovery->stop.read_error || next_damaged;
+    if (next_damaged || seen->newest_missing) { /* What is lost with a whole segment may have been a truncation. */
+        recovery->evidence.truncation_lost = true;
+        recovery->evidence.told_low = 0;
+    }
     seen->covered_and_quiet = walk->last_content_number <= walk->highest_mark && !evidence->current_run;
     return 0;
 }
@@ -376,9 +415,10 @@ static void fill_verdict(const struct recovery *recovery, struct wal_verdict *ve
     verdict->old_content_known = recovery->old_content_known;
     memcpy(verdict->uuid, recovery->shape.uuid, sizeof(verdict->uuid));
     verdict->first_index = walk->start.index;
-    verdict->last_index = walk->next_index - 1;
+    uint64_t next_index = walk->next_index > walk->start.index ? walk->next_index : walk->start.index;
+    verdict->last_index = next_index - 1;
     verdict->batch = walk->number;
-    verdict->index = walk->next_index;
+    verdict->index = next_index;
     verdict->segment = recovery->cut_segment != NULL ? recovery->cut_segment->number : 0;
     verdict->offset = walk->offset;
     verdict->mark = evidence->highest_mark;
@@ -390,7 +430,8 @@ static void fill_verdict(const struct recovery *recovery, struct wal_verdict *ve
         verdict->expected = recovery->place_expected;
         verdict->found = recovery->place_found;
     }
-    verdict->index_unknown = verdict->kind == WAL_VERDICT_CORRUPT && recovery->place_known;
+    verdict->index_unknown =
+        verdict->kind == WAL_VERDICT_CORRUPT && (recovery->place_known || recovery->truncation_hidden);
     verdict->cut_bytes = evidence->cut_bytes;
     verdict->cut_records = evidence->cut_records;
     verdict->cut_seen = evidence->later_run_header                                              ? WAL_CUT_LATER_BATCHES
@@ -427,8 +468,12 @@ int recover_judge(struct recovery *recovery, struct wal_verdict *verdict)
             recovery_note_place(recovery, recovery->stranger, 0, recovery->stranger, recovery->stranger_found,
                                 "the file holds another segment (expected and found are segment numbers)");
         }
+        recovery->spare_copies_of_tail = recovery->spare_copies_damaged;
         if (status == 0) {
             status = chain_walk_down(recovery);
+        }
+        if (status == 0 && recovery->seen.segment_missing && recovery->stranger == 0) {
+            status = chain_walk_to_later_start(recovery);
         }
         bool broken = recovery->seen.segment_missing || recovery->seen.does_not_join;
         bool cut_wanted = recovery->for_writing && (recovery->options->flags & WAL_ACCEPT_CORRUPT) != 0;

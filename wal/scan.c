@@ -157,26 +157,45 @@ static void note_mark(struct scan_evidence *evidence, uint64_t mark, uint64_t nu
     }
 }
 
-static void note_head(struct scan_evidence *evidence, const struct format_head *head, uint64_t salt, uint64_t offset,
-                      bool first_place, uint32_t block_bytes)
+/* How far back the log went behind the walk's end, in whatever run. A truncation that reads says where it cut; a batch
+ * that goes back without one proves that a truncation is lost, of which only an anchor behind it tells a bound. */
+static void note_lowest(struct scan_evidence *evidence, const struct format_head *head, const struct walk *walk)
 {
-    note_mark(evidence, head->mark, head->number, head->segment, offset);
-    if (head->salt != salt) {
-        return;
+    if (head->number < walk->number) {
+        return; /* Of before: dead since an earlier open. */
     }
-    evidence->current_run = true;
+    uint64_t lowest = evidence->lowest_index != 0 ? evidence->lowest_index : walk->next_index;
+    if (head->first_index < lowest && head->kind != BATCH_TRUNCATE) {
+        evidence->truncation_lost = true;
+        evidence->told_low = 0;
+    }
+    if (head->kind == BATCH_ANCHOR) {
+        evidence->told_low = head->body.anchor.low;
+    }
     if (evidence->lowest_index == 0 || head->first_index < evidence->lowest_index) {
         evidence->lowest_index = head->first_index;
     }
+}
+
+static void note_head(struct scan_evidence *evidence, const struct format_head *head, const struct walk *walk,
+                      uint64_t offset, bool first_place)
+{
+    note_mark(evidence, head->mark, head->number, head->segment, offset);
+    note_lowest(evidence, head, walk);
+    if (head->salt != walk->salt) {
+        return;
+    }
+    evidence->current_run = true;
     evidence->later_run_header = evidence->later_run_header || !first_place;
     evidence->cut_batches++;
     evidence->cut_records += head->record_count;
-    evidence->cut_bytes += format_batch_padded_bytes(head, block_bytes);
+    evidence->cut_bytes += format_batch_padded_bytes(head, walk->block_bytes);
 }
 
-int scan_evidence(struct window *window, uint64_t segment, uint64_t salt, uint32_t block_bytes, uint64_t offset,
+int scan_evidence(struct window *window, const struct walk *walk, uint64_t segment, uint64_t offset,
                   uint64_t end_offset, struct scan_evidence *evidence)
 {
+    uint32_t block_bytes = walk->block_bytes;
     uint64_t first_offset = offset;
     for (; offset < end_offset; offset += block_bytes) {
         int status;
@@ -192,7 +211,7 @@ int scan_evidence(struct window *window, uint64_t segment, uint64_t salt, uint32
         struct format_head head;
         if (format_head_decode(block, FORMAT_SECTOR_BYTES, &head) == FORMAT_OK &&
             format_head_is_self_valid(&head, segment, offset / block_bytes)) {
-            note_head(evidence, &head, salt, offset, offset == first_offset, block_bytes);
+            note_head(evidence, &head, walk, offset, offset == first_offset);
         }
     }
     return 0;

@@ -27,7 +27,9 @@ struct scan_evidence {
     uint64_t highest_mark; /* E, and */
     uint64_t mark_segment; /* where it stands. */
     uint64_t mark_offset;
-    uint64_t lowest_index;   /* First index of any batch of the current run there; 0: none. */
+    uint64_t lowest_index;   /* First index of any batch there that came behind the walk's end; 0: none. */
+    uint64_t told_low;       /* Low of the segment as the last anchor there tells it; 0: no anchor does. */
+    bool truncation_lost;    /* Indexes go back there, and no batch that reads says why. */
     uint64_t highest_number; /* Of any batch or mark seen. */
     uint64_t cut_bytes;      /* In recognisable batches of the current run. */
     uint64_t cut_records;
@@ -61,8 +63,9 @@ struct scan_expected {
 int scan_whole(struct window *window, const struct scan_expected *expected, uint32_t block_bytes, struct map *map,
                bool *damaged);
 
-/* Looks at every block in [offset, end_offset) of the segment under the window, and adds to *evidence. */
-int scan_evidence(struct window *window, uint64_t segment, uint64_t salt, uint32_t block_bytes, uint64_t offset,
+/* Looks at every block in [offset, end_offset) of the segment under the window, and adds to *evidence. The walk is the
+ * one that ended: its run, and what it expected next. */
+int scan_evidence(struct window *window, const struct walk *walk, uint64_t segment, uint64_t offset,
                   uint64_t end_offset, struct scan_evidence *evidence);
 
 /* Looks at the seal. */

@@ -52,8 +52,8 @@ static void note_sealed(struct wal *log, const struct format_head *head, uint64_
         sealed->next_index = head->first_index + head->record_count;
         sealed->last_tag = head->body.tags.last;
         segment->record_count += head->record_count;
-    } else if (head->kind == BATCH_START) {
-        sealed->start = head->body.start;
+    } else if (head->kind == BATCH_START || head->kind == BATCH_ANCHOR) {
+        sealed->start = head->kind == BATCH_START ? head->body.start : sealed->start; /* An anchor says it again. */
         if (sealed->next_index < sealed->start.index) {
             sealed->next_index = sealed->start.index;
         }

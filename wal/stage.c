@@ -281,6 +281,12 @@ static int check_append(struct wal *log, const struct wal_append *append)
 static int check_index(struct wal *log, const struct wal_append *append)
 {
     bool truncate = (append->flags & WAL_APPEND_TRUNCATE) != 0;
+    uint64_t first_index = truncate ? append->first_index : log->next_index;
+    if (first_index <= log->next_index && append->record_count > WAL_INDEX_MAX + 1 - first_index) {
+        return report_set(&log->report, WAL_EINDEX,
+                          "%u records from index %" PRIu64 " on would go beyond WAL_INDEX_MAX", append->record_count,
+                          first_index);
+    }
     uint64_t lowest = truncate ? log->start_index : log->next_index;
     if ((!truncate && append->first_index == 0) ||
         (append->first_index >= lowest && append->first_index <= log->next_index)) {
@@ -375,6 +381,9 @@ int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_re
             status =
                 report_set(&log->report, WAL_EINDEX, "first_kept %" PRIu64 ", the log holds [%" PRIu64 ", %" PRIu64 ")",
                            first_index, log->start_index, log->next_index);
+        }
+        if (status == 0 && reset && first_index > WAL_INDEX_MAX) {
+            status = report_set(&log->report, WAL_EINDEX, "index %" PRIu64 " is beyond WAL_INDEX_MAX", first_index);
         }
         if (status == 0 && reset && first_index <= log->next_index) {
             status = report_set(&log->report, WAL_EINDEX,

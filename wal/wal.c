@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 _Static_assert(WAL_METADATA_BYTES_MAX == FORMAT_METADATA_BYTES_MAX, "the header and the format agree");
+_Static_assert(WAL_INDEX_MAX == FORMAT_INDEX_MAX, "the header and the format agree");
 _Static_assert((int)WAL_STRATEGY_DSYNC == (int)WAL_IO_METHOD_DSYNC &&
                    (int)WAL_STRATEGY_FDATASYNC == (int)WAL_IO_METHOD_FDATASYNC &&
                    (int)WAL_STRATEGY_LINKED == (int)WAL_IO_METHOD_LINKED,

@@ -203,6 +203,7 @@ struct wal_options {
 };
 
 #define WAL_METADATA_BYTES_MAX 256u
+#define WAL_INDEX_MAX UINT64_C(0x7fffffffffffffff) /* Of a record; appends and resets beyond are WAL_EINDEX. */
 #ifdef __cplusplus
 static inline wal_options wal_options_init()
 {
