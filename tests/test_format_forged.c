@@ -363,8 +363,8 @@ static void test_the_encoder_refuses_what_the_decoder_refuses(void **state)
     (void)state;
     struct format_head right = example_head(BATCH_DATA);
     assert_false(encoding_stops(&right));
-    struct format_head wrong[10];
-    for (unsigned i = 0; i < 10; i++) {
+    struct format_head wrong[11];
+    for (unsigned i = 0; i < 11; i++) {
         wrong[i] = right;
     }
     wrong[0].kind = 7;
@@ -377,7 +377,9 @@ static void test_the_encoder_refuses_what_the_decoder_refuses(void **state)
     wrong[7].place = 0;
     wrong[8].first_index = 0;
     wrong[9].kind = BATCH_MARK; /* With records. */
-    for (unsigned i = 0; i < 10; i++) {
+    wrong[10].first_index = FORMAT_INDEX_MAX;
+    wrong[10].record_count = 2;
+    for (unsigned i = 0; i < 11; i++) {
         if (!encoding_stops(&wrong[i])) {
             fail_msg("wrong head %u was encoded", i);
         }

@@ -59,7 +59,7 @@ static int step_back(struct recovery *recovery, const struct format_head *anchor
         return status;
     }
     if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
-        return look_refuse_foreign(recovery, number);
+        return look_refuse_foreign(recovery, number, identity.uuid);
     }
     if (verdict == FORMAT_OK && identity.segment != number && !ZOO(segment_in_checksums)) {
         recovery->seen.segment_missing = true;
@@ -75,7 +75,7 @@ static int step_back(struct recovery *recovery, const struct format_head *anchor
         return 0;
     }
     if (memcmp(out_anchor->body.anchor.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
-        return look_refuse_foreign(recovery, number);
+        return look_refuse_foreign(recovery, number, out_anchor->body.anchor.uuid);
     }
     if (!joins(recovery, segment, anchor) && !ZOO(predecessor_check)) {
         recovery->seen.does_not_join = true;

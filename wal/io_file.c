@@ -179,6 +179,7 @@ int io_file_start(struct io_file *disk, const char *directory, unsigned flags)
 
 void io_file_stop(struct io_file *disk)
 {
+    (void)flock(disk->directory_fd, LOCK_UN); /* As for files: a forked child may live on. */
     (void)close(disk->directory_fd);
     disk->directory_fd = -1;
 }
@@ -236,6 +237,8 @@ int io_file_open(struct wal_io *io, const char *name, unsigned flags, int *file_
 int io_file_close(struct wal_io *io, int file)
 {
     (void)io;
+    (void)flock(file,
+                LOCK_UN); /* A child that was forked meanwhile shares the lock, and closing here would leave it. */
     return close(file) == 0 ? 0 : -errno;
 }
 

@@ -150,8 +150,10 @@ struct wal {
     pthread_t helper_thread;
     bool helper_started;
     pthread_cond_t helper_wake;
-    bool preparing;           /* Some thread is making a segment. */
-    bool no_room;             /* The last attempt met a full disk (or segments_max). */
+    bool preparing;     /* Some thread is making a segment. */
+    bool no_room;       /* The last attempt to make a segment failed, for this reason: */
+    int no_room_status; /* WAL_ENOSPC (a full disk, or segments_max), or another. */
+    struct report no_room_report;
     uint64_t no_room_ns;      /* When. */
     bool helper_asleep;       /* Nothing to do until somebody commits. */
     uint64_t idle_number;     /* Newest batch with content at the last look, */

@@ -99,12 +99,16 @@ int look_refuse_format(struct recovery *recovery, uint64_t number, enum format_v
                       number, identity->features_must);
 }
 
-int look_refuse_foreign(struct recovery *recovery, uint64_t number)
+int look_refuse_foreign(struct recovery *recovery, uint64_t number, const uint8_t uuid[FORMAT_UUID_BYTES])
 {
     recovery->seen.no_log = true;
-    return report_set(recovery->report, WAL_EFOREIGN,
-                      "segment %" PRIu64 " belongs to another log (its uuid differs); remove or restore that file",
-                      number);
+    return report_set(
+        recovery->report, WAL_EFOREIGN,
+        "files of two logs lie here: the newest is of log %02x%02x%02x%02x..., segment %" PRIu64
+        " of log %02x%02x%02x%02x...; nothing was changed. Move the files of the one that does not belong "
+        "here elsewhere (waldump ls tells them apart); delete none",
+        recovery->shape.uuid[0], recovery->shape.uuid[1], recovery->shape.uuid[2], recovery->shape.uuid[3], number,
+        uuid[0], uuid[1], uuid[2], uuid[3]);
 }
 
 /* --- notes --------------------------------------------------------------------------------------- */

@@ -73,7 +73,7 @@ int look_identity(struct recovery *recovery, struct segment *segment, struct for
 /* This directory is none of ours: WAL_ENEWER, WAL_EFOREIGN, told in the report. */
 int look_refuse_format(struct recovery *recovery, uint64_t number, enum format_verdict verdict,
                        const struct format_identity *identity);
-int look_refuse_foreign(struct recovery *recovery, uint64_t number);
+int look_refuse_foreign(struct recovery *recovery, uint64_t number, const uint8_t uuid[FORMAT_UUID_BYTES]);
 
 /* --- notes --------------------------------------------------------------------------------------- */
 

@@ -166,7 +166,7 @@ static int flush_newest(struct wal *log)
     }
     return result == 0
                ? 0
-               : report_set(&log->report, WAL_EIO,
+               : report_set(&log->report, status_of_errno(result),
                             "sync of the directory before reading failed: %s; nothing was changed", errno_name(result));
 }
 

@@ -136,6 +136,8 @@ static int note_failure(struct wal *log, uint64_t number, int status, const stru
         return WAL_EPOISONED;
     }
     log->no_room = true;
+    log->no_room_status = status;
+    log->no_room_report = *report;
     log->no_room_ns = now_ns();
     log->report = *report;
     (void)pthread_cond_broadcast(&log->room);
@@ -275,7 +277,7 @@ int prepare_step(struct wal *log, bool *more)
         return log->poison != 0 ? WAL_EPOISONED : 0;
     }
     if (log->no_room && now_ns() - log->no_room_ns < RETRY_NS && table_count(&log->table, SEGMENT_RETIRED) == 0) {
-        return WAL_ENOSPC;
+        return log->no_room_status;
     }
     if (log_ready_segments(log) < log->options.segments_ready) {
         int status = prepare_segment(log, next_number(log));

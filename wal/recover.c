@@ -132,13 +132,13 @@ int recover_find_tail(struct recovery *recovery)
         if (look_opening_anchor(recovery, segment, &recovery->opening_anchor)) {
             if (memcmp(recovery->opening_anchor.body.anchor.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0 ||
                 (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0)) {
-                return look_refuse_foreign(recovery, segment->number);
+                return look_refuse_foreign(recovery, segment->number, recovery->opening_anchor.body.anchor.uuid);
             }
             recovery->tail = segment;
             recovery->spare_copies_damaged = verdict != FORMAT_OK; /* Its identity. */
         } else {
             if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
-                return look_refuse_foreign(recovery, segment->number);
+                return look_refuse_foreign(recovery, segment->number, identity.uuid);
             }
             bool ours = verdict == FORMAT_OK && identity.segment == segment->number;
             if (verdict == FORMAT_OK && !ours && !ZOO(segment_in_checksums)) {

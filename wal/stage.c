@@ -11,8 +11,8 @@
  * WAL_EAGAIN), a full disk. Everything is decided before the first change: a refused append leaves nothing behind.
  *
  * The reserve: a batch of data is opened only while, afterwards, at least one ready segment is left. START, TRUNCATE
- * without records, MARK and CLOSE may use that last one: so a full disk can always be truncated, and open finds room
- * for its anchor.
+ * without records, MARK and CLOSE may use that last one: so a full disk can be truncated, and open finds room for its
+ * anchor, until that segment is used up by openings alone (a block for the anchor, one for CLOSE).
  *
  * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one
  * batch is open, the last of the queue.
@@ -68,6 +68,10 @@ static bool fits_segment(const struct wal *log, uint64_t need_bytes)
 static int wait_for_segment(struct wal *log, const struct wish *wish)
 {
     (void)pthread_cond_signal(&log->helper_wake);
+    if (log->no_room && log->no_room_status != WAL_ENOSPC) {
+        log->report = log->no_room_report; /* Tried again soon; nothing was accepted. */
+        return log->no_room_status;
+    }
     if (log->no_room) {
         return report_set(
             &log->report, WAL_ENOSPC,

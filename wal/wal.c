@@ -32,6 +32,7 @@
 #include "wal/zoo.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -571,11 +572,48 @@ int wal_maintain(struct wal *log, uint32_t flags, bool *more_out)
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
+/* Where the log below a read-only handle begins now; 0: that cannot be told. */
+static uint64_t first_index_now(const struct wal *log)
+{
+    struct wal_options options = log->options;
+    struct wal_verdict verdict;
+    struct wal *now = NULL;
+    options.flags = WAL_READ_ONLY | WAL_NO_THREADS;
+    options.log = NULL;
+    uint64_t first_index = 0;
+    if (wal_open_io(log->io, &options, &now, &verdict) == 0) {
+        first_index = wal_first_index(now);
+        (void)!wal_close(now);
+    }
+    return first_index;
+}
+
+/* A read-only handle sees the log as it was, but its files are the writer's: what has been truncated since may be
+ * recycled under our reads. That is no damage. */
+static int after_failed_read(struct wal *log, uint64_t index, int status)
+{
+    if (!log->read_only || (status != WAL_ECORRUPT && status != WAL_EIO && status != WAL_ENOENT)) {
+        return status;
+    }
+    uint64_t first_index = first_index_now(log);
+    if (index >= first_index) {
+        return status;
+    }
+    log_lock(log);
+    status = report_set(&log->report, WAL_ECOMPACTED,
+                        "index %" PRIu64 " was truncated while the log was read; it begins at %" PRIu64
+                        " now: open it again",
+                        index, first_index);
+    log_unlock(log);
+    return status;
+}
+
 int wal_read(struct wal *log, uint64_t index, void *buffer, size_t buffer_bytes, struct wal_record *record)
 {
     (void)pthread_mutex_lock(&log->read_lock);
     struct wal_record found;
     int status = reader_record(log->reader, index, &found);
+    status = status == 0 ? 0 : after_failed_read(log, index, status);
     if (status == 0) {
         if (found.size > buffer_bytes) {
             record->size = found.size;
@@ -612,10 +650,11 @@ int wal_cursor_open(struct wal *log, uint64_t first_index, struct wal_cursor **c
 int wal_cursor_next(struct wal_cursor *cursor, struct wal_record *record)
 {
     int status = reader_record(cursor->reader, cursor->next_index, record);
-    if (status == 0) {
-        cursor->next_index++;
+    if (status != 0) {
+        return after_failed_read(cursor->reader->log, cursor->next_index, status);
     }
-    return status;
+    cursor->next_index++;
+    return 0;
 }
 
 int wal_cursor_place(const struct wal_cursor *cursor, struct wal_place *place)
@@ -644,7 +683,11 @@ void wal_cursor_close(struct wal_cursor *cursor)
 int wal_verify(struct wal *log, struct wal_verify_report *report,
                int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total), void *context)
 {
-    return verify_log(log, report, progress, context);
+    int status = verify_log(log, report, progress, context);
+    return status == 0
+               ? 0
+               : after_failed_read(log, status == WAL_ECORRUPT ? report->first_bad.first_index : wal_first_index(log),
+                                   status);
 }
 
 /* --- numbers ------------------------------------------------------------------------------------- */

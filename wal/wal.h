@@ -23,10 +23,11 @@
  * failed write or sync the handle is poisoned: every waiter and every later append gets the error, nothing is retried
  * into the same range, only a fresh open clears it. An error from append or wait means UNKNOWN, not ABSENT: the next
  * open may find the records whole, and then keeps them. P6  A full disk refuses the append before anything is accepted.
- * Reading, truncating and reopening keep working, and appending resumes when there is room. P7  Every read is verified.
- * A wrong byte is an error with its place, never data. P8  Memory is bounded by the options; appending allocates
- * nothing; at the bound the caller waits, or gets WAL_EAGAIN. P9  Two writers cannot open one directory; any number of
- * readers may look at a live log.
+ * Reading, truncating and reopening keep working, and appending resumes when there is room; each reopening takes two
+ * blocks of the reserve (one segment), and when a full disk has none left the log can be read only until some other
+ * file makes room. P7  Every read is verified. A wrong byte is an error with its place, never data. P8  Memory is
+ * bounded by the options; appending allocates nothing; at the bound the caller waits, or gets WAL_EAGAIN. P9  Two
+ * writers cannot open one directory; any number of readers may look at a live log.
  *
  * WORDS
  *
@@ -404,14 +405,16 @@ enum wal_maintain_flags {
 
 /* What the helper thread would do: one step of preparing or recycling a segment, the idle mark when its time has come.
  * Blocks on the device. Needed only with WAL_NO_THREADS. *more_out (may be NULL): call again soon. WAL_ENOSPC: no room
- * for a segment. */
+ * for a segment; another status: it could not be made, and why. */
 WAL_CHECKED int wal_maintain(struct wal *log, uint32_t flags, bool *more_out);
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
 /* Reads one durable record into the caller's buffer and verifies it. record->data points into buffer. WAL_ESMALL:
  * record->size says what is needed. WAL_ECOMPACTED, WAL_EBEYOND: no such record. WAL_ECORRUPT: the bytes are wrong,
- * wal_errmsg names the place; other records may read well. Served while writes go on. */
+ * wal_errmsg names the place; other records may read well. Served while writes go on. A read-only handle sees the log
+ * as it was when it was opened; what the writer has truncated since may be gone: WAL_ECOMPACTED as well, open it again.
+ */
 WAL_CHECKED int wal_read(struct wal *log, uint64_t index, void *buffer, size_t buffer_bytes, struct wal_record *record);
 
 /* Opens a cursor before first_index (0: the first of the log). Allocates; to be closed before the log. */
@@ -442,7 +445,8 @@ struct wal_verify_report {
     struct wal_hole first_bad;
 };
 
-/* Reads and verifies every live record. WAL_ECORRUPT when one fails (the report is filled). progress (may be NULL) is
+/* Reads and verifies every live record. WAL_ECORRUPT when one fails (the report is filled); of a read-only handle
+ * WAL_ECOMPACTED when the writer has truncated what it read. progress (may be NULL) is
  * called now and then; non-zero from it stops (WAL_EAGAIN). */
 WAL_CHECKED int wal_verify(struct wal *log, struct wal_verify_report *report,
                            int (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_total), void *context);
