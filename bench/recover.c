@@ -111,13 +111,15 @@ int command_recover(struct settings *settings)
     for (unsigned i = 0; i < count; i++)
         all_bytes += sizes[i] + sizes[i] / 8 + 8 * (uint64_t)REOPEN_SEGMENT_BYTES;
     int code = session_begin(&session, settings, "recover", all_bytes);
-    for (unsigned i = 0; code == EXIT_MEASURED && i < count; i++) {
-        uint64_t bytes = sizes[i];
-        bool added =
-            add(&session, ROW_OPEN, "open", "cold", bytes) && add(&session, ROW_OPEN, "open-crashed", "cold", bytes) &&
-            add(&session, ROW_VERIFY, "verify", "cold", bytes) && add(&session, ROW_VERIFY, "verify", "warm", bytes);
-        code = added ? EXIT_MEASURED : EXIT_SETUP;
-    }
+    bool added = code == EXIT_MEASURED;
+    for (unsigned i = 0; added && i < count; i++)
+        added = add(&session, ROW_OPEN, "open", "cold", sizes[i]) &&
+                add(&session, ROW_OPEN, "open-crashed", "cold", sizes[i]);
+    for (unsigned i = 0; added && i < count; i++)
+        added = add(&session, ROW_VERIFY, "verify", "cold", sizes[i]) &&
+                add(&session, ROW_VERIFY, "verify", "warm", sizes[i]);
+    if (code == EXIT_MEASURED && !added)
+        code = EXIT_SETUP;
     if (code == EXIT_MEASURED)
         code = session_measure(&session);
     return session_end(&session, code);

@@ -162,13 +162,13 @@ static const struct row *base_of(const struct result *result, unsigned at)
 
 static void print_table(const struct result *result, enum table_form form, FILE *to)
 {
-    static const char *const head[CELLS] = {"",    "updates/s", "p50",      "p99",   "p99.9",
-                                            "max", "write p50", "sync p50", "x base"};
+    const char *head[CELLS] = {"", "updates/s", "p50", "p99", "p99.9", "max", "write p50", "sync p50", "x base"};
     const char *section = "";
     for (unsigned i = 0; i < result->row_count; i++) {
         const struct row *row = result->rows[i];
         if (strcmp(section, row->section) != 0) {
             section = row->section;
+            head[1] = row->kind == ROW_OPEN ? "opens/s" : row->kind == ROW_VERIFY ? "verified/s" : "updates/s";
             fprintf(to, form == TABLE_TEXT ? "\n%s\n" : "\n**%s**\n\n", section);
             print_cells(head, form, to);
             if (form == TABLE_MARKDOWN)
@@ -203,8 +203,9 @@ static void print_groups(const struct result *result, FILE *to)
         char queue[24], acknowledge[24];
         if (row->kind != ROW_LOG || !row_measured(row))
             continue;
-        fprintf(to, "  %-34s %.1f records a sync; %.2f us of CPU a record; queued %s, told in %s", row->label,
-                row_records_per_sync(row), (double)row->cpu_ns / (double)row->records_done / 1e3,
+        fprintf(to, "  %-34s %.3g MB/s, %.1f records a sync, %.2f us of CPU a record; queued %s, told in %s",
+                row->label, (double)row->bytes * 1e3 / (double)row->elapsed_ns, row_records_per_sync(row),
+                (double)row->cpu_ns / (double)row->records_done / 1e3,
                 row->queue.count != 0 ? duration_text(row->queue.p50_ns, queue) : "-",
                 row->acknowledge.count != 0 ? duration_text(row->acknowledge.p50_ns, acknowledge) : "-");
         if (row->unfinished != 0)

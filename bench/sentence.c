@@ -97,8 +97,11 @@ static void say_appends(struct result *result)
         say(result, "In one sentence, EMULATED with %s a sync: ", duration_text(result->emulated_ns, p50));
     else
         say(result, "In one sentence: ");
-    say(result, "a durable update of %u bytes costs %s here (p99 %s)", one->size_bytes,
-        duration_text(histogram_quantile(&one->latency, 0.5), p50),
+    if (one->records > 1)
+        say(result, "a durable append of %u records of %u bytes", one->records, one->size_bytes);
+    else
+        say(result, "a durable update of %u bytes", one->size_bytes);
+    say(result, " costs %s here (p99 %s)", duration_text(histogram_quantile(&one->latency, 0.5), p50),
         duration_text(histogram_quantile(&one->latency, 0.99), p99));
     if (one->rate_per_s > 0 && row_rate(one) < one->rate_per_s * 0.95)
         say(result, " when %s a second are due, of which only %s can be made durable, so that the wait grows and grows",
@@ -106,7 +109,8 @@ static void say_appends(struct result *result)
     else if (one->rate_per_s > 0)
         say(result, " when %s a second are due", count_text(one->rate_per_s, rate));
     else
-        say(result, ", so one after the other makes %s a second", count_text(row_records_rate(one), rate));
+        say(result, ", so one after the other makes %s%s a second", count_text(row_records_rate(one), rate),
+            one->records > 1 ? " records" : "");
     if (written != NULL && grown != NULL && row_rate(grown) < row_rate(written) * 0.9)
         say(result, ", %.2g times fewer where the file grows", row_rate(written) / row_rate(grown));
     say_group(result, one);
