@@ -96,6 +96,12 @@ static const struct trace {
     {"bad marks behind a forced cut", 1, "a5+ a5+ a5+ f a5+ | a5 |"},
     {"bad marks behind a forced cut, in flight", 2, "a5+ a5 a5 0 a5 a5+ f |"},
     {"a forced cut, cut at every moment", 1, "a5m3+ a88+ a5+ / f | "},
+    {"the doubt reaches down to a truncation of a later run", 1, "a5+ a5+ a5+ a5+ c t2:5+ c f |"},
+    {"the doubt reaches down to a truncation of this run", 1, "a5+ a5+ a5+ a5+ t2:5+ a5+ c f |"},
+    {"the doubt reaches down to a truncation that is lost", 1, "a5+ a5+ a5+ a5+ ! t2:5+ ! c f |"},
+    {"the doubt reaches down from a later segment", 1, "p a5+ a5+ 4*a6+ a6+ t2:5+ c f |"},
+    {"a cut in front of the start", 1, "p a5+ a5+ a5+ 4*a6+ a6+ s3+ c f a5+ | a5 |"},
+    {"a second accept behind the first", 1, "p a5+ 4*a6+ a6+ c f p a5+ |"},
     {"the doubt stays over a roll", 1, "a5+ a5+ a5+ f p 4*a6+ a6+ | p |"},
     {"damage", 1, "a5+ a88m4+ t1:9+ a5+ ^ d"},
     {"damage under the load", 1, "a5+ a88+ t2:99+ d"},
@@ -214,6 +220,23 @@ int life_match(const struct history *history, unsigned acknowledged, const struc
     return -1;
 }
 
+/* Is all that an accepted loss gives out below its doubt what the log held in some state since the acknowledged one? */
+static bool certain_is_right(const struct history *history, unsigned acknowledged, const struct state *found)
+{
+    for (unsigned m = history->operations + 1; m-- > acknowledged;) {
+        const struct state *state = &history->states[m];
+        bool right = true;
+        for (uint64_t index = found->start; index < found->next && index < found->doubt && right; index++) {
+            right = index >= state->start && index < state->next &&
+                    found->ids[index - found->start] == state->ids[index - state->start];
+        }
+        if (right) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool judge(struct life *life, const struct history *allowed, unsigned acknowledged, struct state *found)
 {
     char why[256] = "";
@@ -224,6 +247,8 @@ static bool judge(struct life *life, const struct history *allowed, unsigned ack
         fail_state(life, "not a state that is allowed", found, allowed, acknowledged);
     } else if (life->forced && found->doubt == 0) {
         life_fail(life, "a forced cut leaves no doubt", why);
+    } else if (life->forced && !certain_is_right(allowed, acknowledged, found)) {
+        fail_state(life, "a record below the doubt is stale", found, allowed, acknowledged);
     } else if (life->may_be_damaged && found->doubt == 0) {
         life_fail(life, "the damage is gone, and there is no doubt", why);
     }

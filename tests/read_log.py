@@ -355,6 +355,24 @@ class Log:
         return anchor
 
     def judge(self):
+        row, closed = self.find_row()
+        if row in (5, 6, 7, 8, 9):
+            self.adopt_durable_start()
+        return row, closed
+
+    def adopt_durable_start(self):
+        """Of the starts stated behind the walk's end those that were durable: an anchor says its chain's, a mark covers a START."""
+        walk, start = self.walk, self.walk.start
+        mark = self.highest_mark(self.tail.seal(self.block))
+        later = [(s, self.block) for n, s in self.segments.items() if n > self.tail.number]
+        for segment, offset in [(self.tail, walk.offset)] + later:
+            for head in self.heads(segment, offset):
+                told = head.kind == ANCHOR or (head.kind == START and head.number <= mark)
+                if told and head.number >= walk.number and head.start[0] > start[0] and head.start[1] <= segment.number:
+                    start = head.start
+        self.first, self.last = start[0], max(walk.next, start[0]) - 1
+
+    def find_row(self):
         begun = [n for n in sorted(self.segments) if self.opening_anchor(self.segments[n])]
         if not begun:
             return 2, False

@@ -246,33 +246,6 @@ int chain_walk_up(struct recovery *recovery)
     return 0;
 }
 
-/* The newest start that stands behind the walk's end in T, in a batch that can only have come later. number_out: its
- * batch. False: there is none beyond the walk's own. */
-static int find_later_start(struct recovery *recovery, struct format_start *start, uint64_t *number_out,
-                            uint64_t *offset_out)
-{
-    const struct walk *walk = &recovery->walk;
-    uint64_t seal_offset = segment_seal_offset(recovery->tail, recovery->shape.block_bytes);
-    *number_out = 0;
-    *start = walk->start;
-    for (uint64_t offset = walk->offset + walk->block_bytes; offset < seal_offset; offset += walk->block_bytes) {
-        struct format_head head;
-        int status = scan_resync(recovery->window, recovery->tail->number, walk->block_bytes, offset, seal_offset,
-                                 &head, &offset);
-        if (status != 0 || offset == 0) {
-            return status;
-        }
-        bool told = head.number >= walk->number && (head.kind == BATCH_START || head.kind == BATCH_ANCHOR);
-        const struct format_start *said = head.kind == BATCH_START ? &head.body.start : &head.body.anchor.start;
-        if (told && said->index > start->index && said->segment <= recovery->tail->number) {
-            *start = *said;
-            *number_out = head.number;
-            *offset_out = offset;
-        }
-    }
-    return 0;
-}
-
 /* Below the start the files are none of the log's. */
 static void retire_below(struct recovery *recovery, uint64_t segment_number)
 {
@@ -284,29 +257,42 @@ static void retire_below(struct recovery *recovery, uint64_t segment_number)
     }
 }
 
+void chain_adopt_durable_start(struct recovery *recovery)
+{
+    const struct scan_evidence *evidence = &recovery->evidence;
+    const struct later_start *later = &evidence->anchor_start;
+    if (evidence->batch_start.number <= evidence->highest_mark &&
+        evidence->batch_start.start.index > later->start.index) {
+        later = &evidence->batch_start;
+    }
+    if (later->number != 0) {
+        recovery->walk.start = later->start;
+        retire_below(recovery, later->start.segment);
+    }
+}
+
 int chain_walk_to_later_start(struct recovery *recovery)
 {
     const struct recovery before = *recovery;
-    struct format_start later;
-    uint64_t number;
-    uint64_t offset = 0;
-    int status = find_later_start(recovery, &later, &number, &offset);
-    if (status != 0 || number == 0) {
-        return status;
+    const struct later_start *anchor = &recovery->evidence.anchor_start;
+    const struct later_start *batch = &recovery->evidence.batch_start;
+    const struct later_start later = batch->start.index > anchor->start.index ? *batch : *anchor;
+    if (later.number == 0 || later.start.segment > recovery->tail->number) {
+        return 0;
     }
     retire_below(recovery, recovery->tail->number);
-    recovery->walk.start = later;
+    recovery->walk.start = later.start;
     recovery->seen.segment_missing = false;
     recovery->place_known = false;
     recovery->spare_copies_damaged = recovery->spare_copies_of_tail;
-    status = chain_walk_down(recovery);
+    int status = chain_walk_down(recovery);
     if (status == 0 && !recovery->seen.segment_missing && !recovery->seen.does_not_join) {
         /* What lay below was removed because that start was durable: so was all that the walk misses before it. */
         recovery->seen.mark_beyond = true;
-        if (number > recovery->evidence.highest_mark) {
-            recovery->evidence.highest_mark = number;
-            recovery->evidence.mark_segment = recovery->tail->number;
-            recovery->evidence.mark_offset = offset;
+        if (later.number > recovery->evidence.highest_mark) {
+            recovery->evidence.highest_mark = later.number;
+            recovery->evidence.mark_segment = later.segment;
+            recovery->evidence.mark_offset = later.offset;
         }
         return 0;
     }

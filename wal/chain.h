@@ -16,6 +16,9 @@ int chain_walk_down(struct recovery *recovery);
  * durable start is removed. If the chain holds from there, that is the start, and the damage in T is what is told. */
 int chain_walk_to_later_start(struct recovery *recovery);
 
+/* Behind damage in T a start may stand that was durable: it never goes back, whatever is lost in front of it. */
+void chain_adopt_durable_start(struct recovery *recovery);
+
 /* Rows Y3 and Y4: how far a readable prefix goes, from the start segment upwards. recovery->walk, cut_segment and
  * acceptable become the prefix's end. */
 int chain_walk_up(struct recovery *recovery);

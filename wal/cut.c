@@ -151,6 +151,18 @@ static int anchor_in_next(struct wal *log, struct recovery *recovery, const stru
     return write_anchor_block(log, next, offset, log->roll_blocks);
 }
 
+/* Behind a loss a file with a good identity and no opening anchor may be one whose anchor is what was lost: its content
+ * is not what a ready segment's is. It is made anew before its use. */
+static void distrust_ready(struct wal *log, const struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->number > recovery->tail->number && segment->state == SEGMENT_READY) {
+            segment->state = SEGMENT_RETIRED;
+        }
+    }
+}
+
 /* A file that has lost its end gets its size back, or every later open would find it short again. */
 static int restore_size(struct wal *log, struct segment *segment)
 {
@@ -262,6 +274,7 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
     }
     if (cut.forced) {
         accept_loss(log, recovery, verdict);
+        distrust_ready(log, recovery);
     }
     status = segment_open_file(log->io, log->tail, true, &log->report);
     if (status == 0 && in_place) {

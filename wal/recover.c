@@ -244,6 +244,12 @@ static int gather_evidence(struct recovery *recovery)
         if (there.highest_number > recovery->evidence.highest_number) {
             recovery->evidence.highest_number = there.highest_number;
         }
+        if (there.anchor_start.start.index > recovery->evidence.anchor_start.start.index) {
+            recovery->evidence.anchor_start = there.anchor_start;
+        }
+        if (there.batch_start.start.index > recovery->evidence.batch_start.start.index) {
+            recovery->evidence.batch_start = there.batch_start;
+        }
         if (there.lowest_index != 0 && there.lowest_index < recovery->walk.next_index) {
             recovery->evidence.truncation_lost = true; /* T itself has no word of it. */
             recovery->evidence.told_low = 0;
@@ -476,6 +482,9 @@ int recover_judge(struct recovery *recovery, struct wal_verdict *verdict)
             status = chain_walk_to_later_start(recovery);
         }
         bool broken = recovery->seen.segment_missing || recovery->seen.does_not_join;
+        if (status == 0 && !broken && verdict_status(verdict_kind(verdict_row(&recovery->seen))) != 0) {
+            chain_adopt_durable_start(recovery);
+        }
         bool cut_wanted = recovery->for_writing && (recovery->options->flags & WAL_ACCEPT_CORRUPT) != 0;
         if (status == 0 && !broken && !cut_wanted &&
             verdict_kind(verdict_row(&recovery->seen)) == WAL_VERDICT_CORRUPT) {

@@ -157,6 +157,14 @@ static void note_mark(struct scan_evidence *evidence, uint64_t mark, uint64_t nu
     }
 }
 
+static void note_start(struct later_start *later, const struct format_start *start, const struct format_head *head,
+                       const struct walk *walk)
+{
+    if (start->index > later->start.index && start->index > walk->start.index && start->segment <= head->segment) {
+        *later = (struct later_start){*start, head->number, head->segment, (uint64_t)head->place * walk->block_bytes};
+    }
+}
+
 /* How far back the log went behind the walk's end, in whatever run. A truncation that reads says where it cut; a batch
  * that goes back without one proves that a truncation is lost, of which only an anchor behind it tells a bound. */
 static void note_lowest(struct scan_evidence *evidence, const struct format_head *head, const struct walk *walk)
@@ -171,6 +179,9 @@ static void note_lowest(struct scan_evidence *evidence, const struct format_head
     }
     if (head->kind == BATCH_ANCHOR) {
         evidence->told_low = head->body.anchor.low;
+        note_start(&evidence->anchor_start, &head->body.anchor.start, head, walk);
+    } else if (head->kind == BATCH_START) {
+        note_start(&evidence->batch_start, &head->body.start, head, walk);
     }
     if (evidence->lowest_index == 0 || head->first_index < evidence->lowest_index) {
         evidence->lowest_index = head->first_index;

@@ -22,16 +22,27 @@ struct scan_stop {
     uint64_t bad_index;
 };
 
+/* A start that a batch behind the end of a walk states. */
+struct later_start {
+    struct format_start start;
+    uint64_t number; /* Of the batch; 0: there is none. */
+    uint64_t segment;
+    uint64_t offset;
+};
+
 /* What stands behind the end of a walk. */
 struct scan_evidence {
     uint64_t highest_mark; /* E, and */
     uint64_t mark_segment; /* where it stands. */
     uint64_t mark_offset;
-    uint64_t lowest_index;   /* First index of any batch there that came behind the walk's end; 0: none. */
-    uint64_t told_low;       /* Low of the segment as the last anchor there tells it; 0: no anchor does. */
-    bool truncation_lost;    /* Indexes go back there, and no batch that reads says why. */
-    uint64_t highest_number; /* Of any batch or mark seen. */
-    uint64_t cut_bytes;      /* In recognisable batches of the current run. */
+    uint64_t lowest_index; /* First index of any batch there that came behind the walk's end; 0: none. */
+    uint64_t told_low;     /* Low of the segment as the last anchor there tells it; 0: no anchor does. */
+    struct later_start
+        anchor_start; /* The newest that an anchor states there: what its chain said, so it was durable; */
+    struct later_start batch_start; /* and that a START does, which may have been in flight. */
+    bool truncation_lost;           /* Indexes go back there, and no batch that reads says why. */
+    uint64_t highest_number;        /* Of any batch or mark seen. */
+    uint64_t cut_bytes;             /* In recognisable batches of the current run. */
     uint64_t cut_records;
     uint32_t cut_batches;
     bool current_run;      /* A header of the current run stands there. */
