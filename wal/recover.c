@@ -302,7 +302,9 @@ static int read_beyond(struct recovery *recovery)
             continue;
         }
         walk_resume(&walk, &head);
-        if (head.kind != BATCH_TRUNCATE && head.first_index < before_index) {
+        if (head.kind == BATCH_TRUNCATE) {
+            map_truncate(&tail->map, head.first_index); /* Even if its records do not read. */
+        } else if (head.first_index < before_index) {
             drop_truncated(recovery, &head, offset);
         }
         struct scan_stop stop;
