@@ -85,6 +85,7 @@ static const struct trace {
     {"an errored write, killed", 2, "a5+ e a88 a5 + ! a88 |"},
     {"an errored write, opened twice", 1, "a5+ e a88 + ! ! a9+ |"},
     {"an unsynced name at the opening anchor", 1, "p 4*a6+ 4*a6+ a5+ 9*t1+ ! ! ! ! \\ ! | a5"},
+    {"an unsynced name, made by an opening that was killed", 1, "p 4*a6+ 4*a6+ a5+ 9*t1+ \\ ! ! ! ! ! | a5"},
     {"an unsynced name, the segment a block fuller", 1, "p 4*a6+ 4*a6+ a5+ 9*t1+ ! ! ! ! ! \\ ! | a5"},
     {"an old record in a new batch, recycled", 2, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a88+ a5 t3:88 | t2:99 | a9+"},
     {"a torn batch completed, recycled", 1, "p 4*a6+ s0+ p 4*a6+ s0+ p 4*a6+ s0+ p a88 | a99 | a88+ |"},
@@ -123,6 +124,8 @@ static const struct trace {
     {"forged data", 1, "a5+ a88+ g"},
     {"a full disk", 1, "r4 p F s0+ p a6+ F c s0+ p a6+ |"},
     {"a full disk, opened again and again", 1, "r4 p F c c c c s0+ p a6+ |"},
+    {"a full disk, opened and truncated by nothing more often than it has blocks", 1,
+     "r4 p F c s88+ c s88+ c s88+ c s88+ c s88+ c s88+ c s88+ c s88+ c s88+ c s88+ c s0+ p a6+ |"},
 };
 
 /* --- failures ------------------------------------------------------------------------------------ */

@@ -22,6 +22,8 @@
 
 #include <inttypes.h>
 
+enum { DEFER_BLOCKS = 4 }; /* Room for an anchor and a START, twice. */
+
 /* --- before the anchor --------------------------------------------------------------------------- */
 
 /* The bytes that ended the walk, read again: a disk that misreads once must not make us cut. */
@@ -179,6 +181,36 @@ static int restore_size(struct wal *log, struct segment *segment)
                                     errno_name(result));
 }
 
+/* The last blocks of a full disk are for truncating, not for being opened: is this such an open? Without a ready
+ * segment, with no room to make one, the anchor is put off until the start is truncated; nothing is lost by that, for
+ * an open without an anchor is one that a crash has ended. */
+static bool is_to_be_deferred(struct wal *log, const struct recovery *recovery, const struct anchor_cut *cut)
+{
+    uint64_t seal_offset = segment_seal_offset(recovery->cut_segment, recovery->shape.block_bytes);
+    uint64_t free_blocks = (seal_offset - recovery->walk.offset) / recovery->shape.block_bytes;
+    const struct segment *next = table_find(&log->table, recovery->tail->number + 1);
+    if (cut->forced || free_blocks > DEFER_BLOCKS || (next != NULL && next->state == SEGMENT_READY)) {
+        return false;
+    }
+    log_lock(log);
+    int status = prepare_segment(log, recovery->tail->number + 1);
+    log_unlock(log);
+    return status == WAL_ENOSPC;
+}
+
+int cut_make_deferred(struct wal *log)
+{
+    CHECK(log->anchor_deferred && log->unanchored);
+    int status = segment_open_file(log->io, log->tail, true, &log->report);
+    if (status == 0) {
+        status = anchor_in_place(log, &log->deferred_cut);
+    }
+    if (status == 0) {
+        log->unanchored = log->anchor_deferred = false;
+    }
+    return status;
+}
+
 /* What a forced cut leaves behind it is dead. */
 static void retire_behind_cut(struct wal *log, const struct recovery *recovery)
 {
@@ -277,6 +309,11 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
         distrust_ready(log, recovery);
     }
     status = segment_open_file(log->io, log->tail, true, &log->report);
+    if (status == 0 && in_place && is_to_be_deferred(log, recovery, &cut)) {
+        log->unanchored = log->anchor_deferred = true;
+        log->deferred_cut = cut;
+        return 0;
+    }
     if (status == 0 && in_place) {
         status = restore_size(log, log->tail);
     }

@@ -61,6 +61,17 @@ struct wakes {
     uint64_t since_ns; /* When the completion came in; 0: nobody is told of a completion. */
 };
 
+/* What an open found and cut: its anchor says so. */
+struct anchor_cut {
+    uint64_t offset;
+    uint64_t first_index;
+    uint32_t records;
+    uint32_t reason;
+    bool forced;
+    bool zeroed;
+    uint64_t number; /* With forced. */
+};
+
 struct wal {
     /* Constant after open. */
     struct wal_io *io;
@@ -81,7 +92,9 @@ struct wal {
     struct report report;
     int poison; /* WAL_EPOISONED's cause, negative; 0: healthy. */
     bool closing;
-    bool unanchored; /* A full disk at open: there is no anchor, so nothing can be appended. */
+    bool unanchored;                /* A full disk at open: there is no anchor, so nothing can be appended. */
+    bool anchor_deferred;           /* But there is a block for it: a truncation of the start writes it first. */
+    struct anchor_cut deferred_cut; /* What it will say. */
 
     /* Accepted: what the next append gets. appended >= submitted >= durable, in tickets. */
     uint64_t appended_ticket;

@@ -400,6 +400,15 @@ static int read_only_passes(struct wal *log, struct wal_verdict *verdict)
     }
 }
 
+int open_anchor_deferred(struct wal *log)
+{
+    int status = cut_make_deferred(log);
+    if (status == 0) {
+        publish(log);
+    }
+    return status;
+}
+
 int open_recovered(struct wal *log, struct wal_verdict *verdict)
 {
     log->shape = (struct segment_shape){.block_bytes = log->options.block_bytes,

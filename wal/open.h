@@ -11,4 +11,8 @@
  * the handle. */
 int open_recovered(struct wal *log, struct wal_verdict *verdict);
 
+/* The anchor that was put off on a full disk (log->anchor_deferred): now, so that the start can be truncated. The lock
+ * held; blocks. */
+int open_anchor_deferred(struct wal *log);
+
 #endif

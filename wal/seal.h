@@ -11,15 +11,6 @@
 void seal_next_batch(struct wal *log, struct batch *batch);
 
 /* Fills a block with an anchor that opens `segment` at `offset`, and moves log->sealed on. cut may be NULL. */
-struct anchor_cut {
-    uint64_t offset;
-    uint64_t first_index;
-    uint32_t records;
-    uint32_t reason;
-    bool forced;
-    bool zeroed;
-    uint64_t number; /* With forced. */
-};
 void seal_anchor(struct wal *log, struct segment *segment, uint64_t offset, uint64_t salt, const struct anchor_cut *cut,
                  uint8_t *block);
 

@@ -11,8 +11,8 @@
  * WAL_EAGAIN), a full disk. Everything is decided before the first change: a refused append leaves nothing behind.
  *
  * The reserve: a batch of data is opened only while, afterwards, at least one ready segment is left. START, TRUNCATE
- * without records, MARK and CLOSE may use that last one: so a full disk can be truncated, and open finds room for its
- * anchor, until that segment is used up by openings alone (a block for the anchor, one for CLOSE).
+ * without records, MARK and CLOSE may use that last one: so a full disk can always be truncated, and open finds room
+ * for its anchor; the last blocks of all are for truncating alone (cut.c).
  *
  * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one
  * batch is open, the last of the queue.

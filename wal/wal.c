@@ -347,7 +347,16 @@ int wal_truncate_suffix(struct wal *log, uint64_t first_removed, struct wal_rece
 int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt *receipt)
 {
     log_lock(log);
-    int status = stage_start(log, first_kept, false, receipt);
+    if (log->anchor_deferred && first_kept == log->start_index) {
+        /* Nothing to say, and few blocks to say it. Nothing else was ever accepted by this handle. */
+        CHECK(log->durable_ticket == log->appended_ticket);
+        log->durable_ticket = ++log->appended_ticket;
+        *receipt = (struct wal_receipt){.ticket = log->appended_ticket};
+        log_unlock(log);
+        return 0;
+    }
+    int status = log->anchor_deferred ? open_anchor_deferred(log) : 0;
+    status = status == 0 ? stage_start(log, first_kept, false, receipt) : status;
     log_unlock(log);
     return status;
 }
@@ -355,7 +364,8 @@ int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt
 int wal_reset(struct wal *log, uint64_t next_index, struct wal_receipt *receipt)
 {
     log_lock(log);
-    int status = stage_start(log, next_index, true, receipt);
+    int status = log->anchor_deferred ? open_anchor_deferred(log) : 0;
+    status = status == 0 ? stage_start(log, next_index, true, receipt) : status;
     log_unlock(log);
     return status;
 }

@@ -23,11 +23,11 @@
  * failed write or sync the handle is poisoned: every waiter and every later append gets the error, nothing is retried
  * into the same range, only a fresh open clears it. An error from append or wait means UNKNOWN, not ABSENT: the next
  * open may find the records whole, and then keeps them. P6  A full disk refuses the append before anything is accepted.
- * Reading, truncating and reopening keep working, and appending resumes when there is room; each reopening takes two
- * blocks of the reserve (one segment), and when a full disk has none left the log can be read only until some other
- * file makes room. P7  Every read is verified. A wrong byte is an error with its place, never data. P8  Memory is
- * bounded by the options; appending allocates nothing; at the bound the caller waits, or gets WAL_EAGAIN. P9  Two
- * writers cannot open one directory; any number of readers may look at a live log.
+ * Reading, truncating and reopening keep working, and appending resumes when there is room; a reserve of one segment is
+ * kept for it, and its last blocks are for truncating: opens leave no trace in them. P7  Every read is verified. A
+ * wrong byte is an error with its place, never data. P8  Memory is bounded by the options; appending allocates nothing;
+ * at the bound the caller waits, or gets WAL_EAGAIN. P9  Two writers cannot open one directory; any number of readers
+ * may look at a live log.
  *
  * WORDS
  *
