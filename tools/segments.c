@@ -358,6 +358,7 @@ bool segment_refresh(struct segments *segments, struct segment_file *file)
     }
     segment_forget(file);
     file->error = 0;
+    file->begun_known = false;
     if (open_file(segments, file) != 0) {
         return false;
     }
@@ -430,6 +431,36 @@ bool batch_next(struct segment_file *file, uint32_t block_bytes, uint64_t *offse
         return true;
     }
     return false;
+}
+
+/* Any header of this very segment, wherever it stands; an interrupted look does not count as one. */
+static bool holds_own_head(struct segment_file *file, uint32_t block_bytes)
+{
+    uint64_t end_offset = file->bytes < file->size ? file->bytes : file->size;
+    for (uint64_t offset = block_bytes; offset < end_offset && !interrupted(); offset += block_bytes) {
+        const uint8_t *sector = segment_at(file, offset, FORMAT_SECTOR_BYTES);
+        struct format_head head;
+        if (sector == NULL) {
+            break;
+        }
+        if (format_head_decode(sector, FORMAT_SECTOR_BYTES, &head) == FORMAT_OK &&
+            format_head_is_self_valid(&head, file->number, offset / block_bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool segment_begun(struct segment_file *file, uint32_t block_bytes)
+{
+    if (file->anchor_verdict == FORMAT_OK || file->seal_verdict == FORMAT_OK) {
+        return true;
+    }
+    if (!file->begun_known) {
+        file->begun = file->identity_verdict == FORMAT_OK && holds_own_head(file, block_bytes);
+        file->begun_known = !interrupted();
+    }
+    return file->begun;
 }
 
 uint64_t batch_behind(const struct batch_look *look, uint32_t block_bytes)

@@ -25,6 +25,9 @@ struct segment_file {
     enum format_verdict seal_verdict; /* FORMAT_OK: a seal of this very segment. */
     struct format_seal seal;
 
+    bool begun_known; /* Of segment_begun. */
+    bool begun;
+
     uint8_t *window; /* Bytes [window_offset, + window_filled) of the file. */
     uint64_t window_offset;
     uint64_t window_filled;
@@ -60,6 +63,11 @@ const uint8_t *segment_at(struct segment_file *file, uint64_t offset, uint64_t b
 
 /* Forgets what was read: the file may have changed. */
 void segment_forget(struct segment_file *file);
+
+/* Was it ever written to? A valid opening anchor says so, a valid seal of its own, or - only when the identity reads
+ * and neither does - any self-valid batch header of this very segment. A prepared file has none of these. The first two
+ * are known; the third is looked for once, through the whole file, and not found when the user interrupts. */
+bool segment_begun(struct segment_file *file, uint32_t block_bytes);
 
 /* Can something of segment file's first block be recognised at all? */
 static inline bool segment_reads(const struct segment_file *file)
