@@ -10,6 +10,9 @@
 
 #include "tools/chain.h"
 
+#include "tools/emit.h"
+#include "tools/segment_read.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +31,7 @@ const char *chain_reason_text(enum chain_reason reason)
         [CHAIN_BAD_SIZE] = "a size that does not fit the segment",
         [CHAIN_BAD_KIND] = "a kind that cannot stand here",
         [CHAIN_BAD_RECORD] = "a record that does not verify",
+        [CHAIN_INTERRUPTED] = "what was not looked at: interrupted",
     };
     return texts[reason];
 }
@@ -37,6 +41,7 @@ void chain_story(const struct chain *chain, char text[CHAIN_STORY_BYTES])
     const char *reason = chain_reason_text(chain->reason);
     switch (chain->reason) {
     case CHAIN_FULL:
+    case CHAIN_INTERRUPTED:
         (void)snprintf(text, CHAIN_STORY_BYTES, "%s", reason);
         break;
     case CHAIN_ZERO:
@@ -154,6 +159,9 @@ static void take(struct chain *chain, const struct batch_look *look)
 bool chain_step(struct chain *chain, struct segment_file *file, uint32_t block_bytes, struct batch_look *look)
 {
     chain->head_reads = false;
+    if (interrupted()) {
+        return refuse(chain, CHAIN_INTERRUPTED, 0, 0);
+    }
     if (file->size < 2 * (uint64_t)block_bytes || chain->offset >= file->size - block_bytes) {
         return refuse(chain, CHAIN_FULL, 0, 0);
     }
@@ -169,6 +177,9 @@ bool chain_step(struct chain *chain, struct segment_file *file, uint32_t block_b
     uint64_t offset = chain->offset;
     (void)batch_next(file, block_bytes, &offset, offset + 1, look);
     if (look->cut_short || look->good_records != look->head.record_count) {
+        if (interrupted()) {
+            return refuse(chain, CHAIN_INTERRUPTED, 0, 0); /* Its records may verify: nobody looked at all of them. */
+        }
         chain->verdict = look->cut_short ? FORMAT_TRUNCATED : look->record_verdict;
         chain->bad_offset = look->cut_short ? look->offset : look->bad_offset;
         chain->bad_index = look->head.first_index + look->good_records;
@@ -196,11 +207,12 @@ void chain_look_behind(struct segment_file *file, uint32_t block_bytes, uint64_t
     *behind = (struct behind){.zero = true};
     uint64_t end_offset = file->bytes < file->size ? file->bytes : file->size;
     end_offset = end_offset > block_bytes ? end_offset - block_bytes : 0;
-    for (; offset < end_offset; offset += block_bytes) {
+    for (; offset < end_offset && !interrupted(); offset += block_bytes) {
         uint64_t rest_bytes = end_offset - offset;
         uint64_t bytes = rest_bytes < block_bytes ? rest_bytes : block_bytes;
         const uint8_t *block = segment_at(file, offset, bytes);
         if (block == NULL || all_zero(block, bytes)) {
+            offset = segment_next_data(file, offset + block_bytes, block_bytes) - block_bytes;
             continue;
         }
         behind->zero = false;
@@ -220,9 +232,11 @@ void chain_look_behind(struct segment_file *file, uint32_t block_bytes, uint64_t
 
 uint64_t chain_known_end(const struct segments *segments, const struct segment_file *file)
 {
-    for (unsigned i = 0; i < segments->count; i++) {
+    const struct segment_file *listed = segments_find(segments, file->number);
+    unsigned next = listed == NULL ? 0 : (unsigned)(listed - segments->list) + 1;
+    for (unsigned i = next; i < segments->count; i++) {
         const struct segment_file *later = &segments->list[i];
-        if (later->number > file->number && later->anchor_verdict == FORMAT_OK &&
+        if (!later->dead && later->anchor_verdict == FORMAT_OK && !segment_is_foreign(segments, later) &&
             later->anchor.body.anchor.predecessor_segment == file->number) {
             return later->anchor.body.anchor.predecessor_end_offset;
         }
@@ -232,8 +246,8 @@ uint64_t chain_known_end(const struct segments *segments, const struct segment_f
 
 uint64_t chain_end(const struct segments *segments, struct segment_file *file)
 {
-    uint64_t end_offset = chain_known_end(segments, file);
-    if (end_offset == 0 && file->anchor_verdict == FORMAT_OK) {
+    uint64_t end_offset = file->dead ? 0 : chain_known_end(segments, file);
+    if (end_offset == 0 && !file->dead && file->anchor_verdict == FORMAT_OK) {
         struct chain chain;
         chain_begin(&chain, file, segments->block_bytes);
         chain_walk(&chain, file, segments->block_bytes);

@@ -20,7 +20,8 @@ enum chain_reason {
     CHAIN_BAD_INDEX,
     CHAIN_BAD_SIZE,
     CHAIN_BAD_KIND,
-    CHAIN_BAD_RECORD
+    CHAIN_BAD_RECORD,
+    CHAIN_INTERRUPTED /* By the user: it may go on. */
 };
 
 struct chain {
@@ -80,10 +81,11 @@ struct behind {
 void chain_look_behind(struct segment_file *file, uint32_t block_bytes, uint64_t offset, uint64_t salt,
                        struct behind *behind);
 
-/* Where the batches of a segment end that another one follows; 0: unknown, or it is the newest. */
+/* Where the batches of a segment end that another one follows; 0: unknown, or it is the newest. What a dead segment
+ * says does not count. */
 uint64_t chain_known_end(const struct segments *segments, const struct segment_file *file);
 
-/* The same; the newest one's chain is walked. 0: it was never begun. */
+/* The same; the newest one's chain is walked. 0: it was never begun, or it is dead. */
 uint64_t chain_end(const struct segments *segments, struct segment_file *file);
 
 /* The segment that the log starts in, as the newest segment's chain says; 0: unknown. */

@@ -355,8 +355,13 @@ void progress_end(void)
 
 static volatile sig_atomic_t signalled;
 
+/* The first asks the work to end with what it has; the second is not asking. */
 static void remember_signal(int signal_number)
 {
+    if (signalled != 0) {
+        (void)signal(signal_number, SIG_DFL);
+        (void)raise(signal_number); /* It comes when this handler has returned. */
+    }
     signalled = signal_number;
 }
 

@@ -1,18 +1,22 @@
 /* segments.c - the files of a log as they lie on the disk, whatever is in them.
  *
  * The happy path: the directory's names are listed; of each segment three sectors are read: identity, opening anchor,
- * seal. Batches are then found block by block, through a window of the file.
+ * seal. What most identities say is believed of the log; then it is known which segments an accepted cut left dead.
  *
- * What can fail: a directory or file that does not open or read: said on stderr with its name, EXIT_DISK. Damage is no
- * failure: each structure has its verdict, and zeros stand for what the disk does not give.
+ * What can fail: a directory that does not open or read, or a single file: said on stderr with its name, EXIT_DISK. In
+ * a directory what is no readable file is told, and listed as odd. Damage is no failure: each structure has its
+ * verdict, and zeros stand for what the disk does not give.
  *
- * Invariants: nothing is written or locked; a size is believed only under a right checksum, and never beyond the
- * file's; memory is bounded by the largest batch that a right checksum vouches for. */
+ * Invariants: nothing is written or locked; a size is believed only under a right checksum, and never beyond what the
+ * format allows.
+ *
+ * May include: segment_read.h, emit.h. */
 
 #define _GNU_SOURCE
 #include "tools/segments.h"
 
 #include "tools/emit.h"
+#include "tools/segment_read.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,91 +29,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WINDOW_BYTES = 1 << 20, SEGMENTS_MAX = 1 << 20 };
-
-/* --- reading ------------------------------------------------------------------------------------- */
-
-void segment_forget(struct segment_file *file)
-{
-    file->window_filled = 0;
-}
-
-/* Fills the window from offset on; what cannot be read is zero. */
-static void fill_window(struct segment_file *file, uint64_t offset)
-{
-    file->window_offset = offset;
-    file->window_filled = 0;
-    while (file->window_filled < file->window_bytes) {
-        uint64_t at = offset + file->window_filled;
-        ssize_t got =
-            pread(file->fd, file->window + file->window_filled, file->window_bytes - file->window_filled, (off_t)at);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            file->error = errno;
-            uint64_t skip_bytes = FORMAT_SECTOR_BYTES - at % FORMAT_SECTOR_BYTES; /* Its neighbours may read. */
-            uint64_t rest_bytes = file->window_bytes - file->window_filled;
-            skip_bytes = skip_bytes < rest_bytes ? skip_bytes : rest_bytes;
-            memset(file->window + file->window_filled, 0, skip_bytes);
-            file->window_filled += skip_bytes;
-            continue;
-        }
-        if (got == 0) {
-            memset(file->window + file->window_filled, 0, file->window_bytes - file->window_filled);
-            file->window_filled = file->window_bytes;
-        }
-        file->window_filled += (uint64_t)got;
-    }
-}
-
-const uint8_t *segment_at(struct segment_file *file, uint64_t offset, uint64_t bytes)
-{
-    uint64_t limit = file->size > file->bytes ? file->size : file->bytes;
-    if (offset > limit || bytes > limit - offset) {
-        return NULL;
-    }
-    if (offset >= file->window_offset && offset + bytes <= file->window_offset + file->window_filled) {
-        return file->window + (offset - file->window_offset);
-    }
-    if (bytes > file->window_bytes || file->window == NULL) {
-        uint64_t wanted_bytes = bytes > WINDOW_BYTES ? bytes : WINDOW_BYTES;
-        uint8_t *window = realloc(file->window, wanted_bytes);
-        if (window == NULL) {
-            complain("out of memory for a batch of %" PRIu64 " bytes", bytes);
-            exit(EXIT_DISK);
-        }
-        file->window = window;
-        file->window_bytes = wanted_bytes;
-        file->window_filled = 0;
-    }
-    fill_window(file, offset);
-    return file->window + (offset - file->window_offset);
-}
+enum { SEGMENTS_MAX = 1 << 20, LOGS_MAX = 16 };
 
 /* --- the three sectors that tell of a segment ---------------------------------------------------- */
-
-/* One sector and no more: a log may have thousands of segments. NULL: more than the segment has. */
-static const uint8_t *sector_at(struct segment_file *file, uint64_t offset, uint8_t sector[FORMAT_SECTOR_BYTES])
-{
-    uint64_t limit = file->size > file->bytes ? file->size : file->bytes;
-    if (offset > limit || FORMAT_SECTOR_BYTES > limit - offset) {
-        return NULL;
-    }
-    ssize_t got;
-    do {
-        got = pread(file->fd, sector, FORMAT_SECTOR_BYTES, (off_t)offset);
-    } while (got < 0 && errno == EINTR);
-    file->error = got < 0 ? errno : file->error;
-    memset(sector + (got > 0 ? got : 0), 0, FORMAT_SECTOR_BYTES - (size_t)(got > 0 ? got : 0));
-    return sector;
-}
 
 static void look_at_identity(struct segment_file *file)
 {
     uint8_t buffer[FORMAT_SECTOR_BYTES];
-    file->size = file->bytes;
-    const uint8_t *sector = sector_at(file, 0, buffer);
+    uint64_t most_bytes = FORMAT_SEGMENT_BYTES_MAX - FORMAT_BLOCK_BYTES_MIN;
+    file->size = file->bytes < most_bytes ? file->bytes : most_bytes;
+    const uint8_t *sector = segment_sector_at(file, 0, buffer);
     file->identity_verdict = sector == NULL ? FORMAT_TRUNCATED : format_identity_decode(sector, &file->identity);
     if (file->identity_verdict == FORMAT_OK) {
         file->size = file->identity.segment_bytes;
@@ -119,7 +48,7 @@ static void look_at_identity(struct segment_file *file)
 static void look_at_ends(struct segment_file *file, uint32_t block_bytes)
 {
     uint8_t buffer[FORMAT_SECTOR_BYTES];
-    const uint8_t *sector = sector_at(file, block_bytes, buffer);
+    const uint8_t *sector = segment_sector_at(file, block_bytes, buffer);
     file->anchor_verdict =
         sector == NULL ? FORMAT_TRUNCATED : format_head_decode(sector, FORMAT_SECTOR_BYTES, &file->anchor);
     if (file->anchor_verdict == FORMAT_OK &&
@@ -128,31 +57,63 @@ static void look_at_ends(struct segment_file *file, uint32_t block_bytes)
     }
     uint64_t size = file->size - file->size % block_bytes;
     file->seal_verdict = FORMAT_TRUNCATED;
-    sector = size < 2 * (uint64_t)block_bytes ? NULL : sector_at(file, size - block_bytes, buffer);
+    sector = size < 2 * (uint64_t)block_bytes ? NULL : segment_sector_at(file, size - block_bytes, buffer);
     if (sector != NULL) {
         file->seal_verdict = format_seal_decode(sector, &file->seal);
         bool own = file->seal.segment == file->number && file->seal.own_offset == size - block_bytes;
+        /* A file made anew under its own number, behind an accepted cut, may still have the seal of its earlier life.
+         */
+        own = own && (file->anchor_verdict != FORMAT_OK || file->seal.last_number >= file->anchor.number);
         file->seal_verdict = file->seal_verdict == FORMAT_OK && !own ? FORMAT_BAD_FIELD : file->seal_verdict;
     }
 }
 
-/* The block size from the newest identity that reads; else the one at which an opening anchor stands. */
+/* What the identities say of the log, and how many say it. */
+struct shape {
+    const struct format_identity *identity;
+    unsigned votes;
+};
+
+/* A file of another log may have come among them: most are right, and the oldest where there is no majority. False: no
+ * identity reads. */
+static bool learn_shape_of_most(struct segments *segments)
+{
+    struct shape shapes[LOGS_MAX] = {{0}};
+    unsigned best = 0;
+    for (unsigned i = 0; i < segments->count; i++) {
+        const struct segment_file *file = &segments->list[i];
+        if (file->identity_verdict != FORMAT_OK) {
+            continue;
+        }
+        unsigned at = 0;
+        while (at < LOGS_MAX - 1 && shapes[at].votes != 0 &&
+               (memcmp(shapes[at].identity->uuid, file->identity.uuid, FORMAT_UUID_BYTES) != 0 ||
+                shapes[at].identity->block_shift != file->identity.block_shift)) {
+            at++;
+        }
+        shapes[at].identity = shapes[at].votes == 0 ? &file->identity : shapes[at].identity;
+        shapes[at].votes++;
+        best = shapes[at].votes > shapes[best].votes ? at : best;
+    }
+    if (shapes[best].votes != 0) {
+        segments->block_bytes = 1u << shapes[best].identity->block_shift;
+        memcpy(segments->uuid, shapes[best].identity->uuid, sizeof(segments->uuid));
+    }
+    return shapes[best].votes != 0;
+}
+
+/* The block size and the log from the identities; else from the block size at which an opening anchor stands. */
 static void learn_shape(struct segments *segments)
 {
     segments->block_bytes = 4096;
-    for (unsigned i = segments->count; i-- > 0;) {
-        const struct segment_file *file = &segments->list[i];
-        if (file->identity_verdict == FORMAT_OK) {
-            segments->block_bytes = 1u << file->identity.block_shift;
-            memcpy(segments->uuid, file->identity.uuid, sizeof(segments->uuid));
-            return;
-        }
+    if (learn_shape_of_most(segments)) {
+        return;
     }
     for (unsigned i = segments->count; i-- > 0;) {
         struct segment_file *file = &segments->list[i];
         for (uint32_t block_bytes = FORMAT_BLOCK_BYTES_MIN; block_bytes <= FORMAT_BLOCK_BYTES_MAX; block_bytes *= 2) {
             uint8_t buffer[FORMAT_SECTOR_BYTES];
-            const uint8_t *sector = sector_at(file, block_bytes, buffer);
+            const uint8_t *sector = segment_sector_at(file, block_bytes, buffer);
             struct format_head head;
             if (sector != NULL && format_head_decode(sector, FORMAT_SECTOR_BYTES, &head) == FORMAT_OK &&
                 head.kind == BATCH_ANCHOR && format_head_is_self_valid(&head, file->number, 1)) {
@@ -160,6 +121,34 @@ static void learn_shape(struct segments *segments)
                 memcpy(segments->uuid, head.body.anchor.uuid, sizeof(segments->uuid));
                 return;
             }
+        }
+    }
+}
+
+bool segment_is_foreign(const struct segments *segments, const struct segment_file *file)
+{
+    const uint8_t *uuid = file->identity_verdict == FORMAT_OK ? file->identity.uuid
+                          : file->anchor_verdict == FORMAT_OK ? file->anchor.body.anchor.uuid
+                                                              : segments->uuid;
+    return memcmp(uuid, segments->uuid, sizeof(segments->uuid)) != 0;
+}
+
+/* Going back from the newest: a forced opening anchor names the segment that the log was cut in; those between are dead
+ * (FORMAT.md section 5). */
+static void mark_dead(struct segments *segments)
+{
+    const struct segment_file *newest = segments_newest_begun(segments);
+    uint64_t dead_above = UINT64_MAX; /* Segments above this one, and below the anchor that named it. */
+    for (unsigned i = segments->count; i-- > 0;) {
+        struct segment_file *file = &segments->list[i];
+        if (newest == NULL || file->number > newest->number) {
+            continue;
+        }
+        file->dead = file->number > dead_above;
+        if (!file->dead && file->anchor_verdict == FORMAT_OK && !segment_is_foreign(segments, file)) {
+            uint64_t predecessor = file->anchor.body.anchor.predecessor_segment;
+            bool forced = (file->anchor.flags & BATCH_FORCED) != 0 && predecessor < file->number;
+            dead_above = forced ? predecessor : UINT64_MAX;
         }
     }
 }
@@ -192,24 +181,8 @@ static int add_file(struct segments *segments, const char *name)
         }
         segments->list = list;
     }
-    segments->list[segments->count++] = (struct segment_file){.number = number, .fd = -1};
-    return 0;
-}
-
-/* Opens the file of a number, if it is there. */
-static int open_file(struct segments *segments, struct segment_file *file)
-{
-    char name[FORMAT_NAME_BYTES];
-    struct stat facts;
-    format_segment_name(file->number, name);
-    file->fd = openat(segments->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file->fd < 0 || fstat(file->fd, &facts) != 0) {
-        return errno;
-    }
-    if (!S_ISREG(facts.st_mode)) {
-        return EINVAL;
-    }
-    file->bytes = facts.st_size < 0 ? 0 : (uint64_t)facts.st_size;
+    segments->list[segments->count++] =
+        (struct segment_file){.number = number, .directory_fd = segments->directory_fd, .fd = -1};
     return 0;
 }
 
@@ -273,19 +246,34 @@ static int open_path(struct segments *segments, const char *path)
     return code;
 }
 
+/* Says what is odd about a file; the log's other files are looked at all the same. */
+static int tell_odd(const struct segments *segments, const struct segment_file *file)
+{
+    char name[FORMAT_NAME_BYTES];
+    if (file->odd != NULL) {
+        format_segment_name(file->number, name);
+        complain("%s/%s: %s%s%s", segments->directory, name, file->odd, file->error != 0 ? ": " : "",
+                 file->error != 0 ? strerror(file->error) : "");
+    }
+    return file->odd != NULL && segments->single ? EXIT_DISK : 0;
+}
+
 /* A log may lose files while we look at it: those are left out. */
-static int open_files(struct segments *segments)
+static int look_at_files(struct segments *segments)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < segments->count; i++) {
         struct segment_file *file = &segments->list[i];
-        int error = open_file(segments, file);
-        if (error == ENOENT && !segments->single) {
+        if (!segment_look_for(file) && !segments->single) {
             continue;
         }
-        if (error != 0) {
-            complain("%s: segment %" PRIu64 ": %s", segments->directory, file->number, strerror(error));
+        if (file->gone) {
+            complain("%s: segment %" PRIu64 ": %s", segments->directory, file->number, strerror(ENOENT));
             return EXIT_DISK;
+        }
+        int code = tell_odd(segments, file);
+        if (code != 0) {
+            return code;
         }
         look_at_identity(file);
         if (file->identity_verdict == FORMAT_NEWER || file->identity_verdict == FORMAT_UNKNOWN_FEATURE) {
@@ -301,31 +289,39 @@ static int open_files(struct segments *segments)
     return 0;
 }
 
+/* Between the two looks a file may have gone as well. */
+static void look_at_all_ends(struct segments *segments)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < segments->count; i++) {
+        struct segment_file *file = &segments->list[i];
+        look_at_ends(file, segments->block_bytes);
+        if (!file->gone || segments->single) {
+            segments->list[kept++] = *file;
+        }
+    }
+    segments->count = kept;
+}
+
 int segments_open(struct segments *segments, const char *path)
 {
     *segments = (struct segments){.directory_fd = -1};
     int code = open_path(segments, path);
     if (code == 0) {
         qsort(segments->list, segments->count, sizeof(*segments->list), by_number);
-        code = open_files(segments);
+        code = look_at_files(segments);
     }
     if (code == 0) {
         learn_shape(segments);
-        for (unsigned i = 0; i < segments->count; i++) {
-            look_at_ends(&segments->list[i], segments->block_bytes);
-        }
+        look_at_all_ends(segments);
+        mark_dead(segments);
     }
     return code;
 }
 
 void segments_close(struct segments *segments)
 {
-    for (unsigned i = 0; i < segments->count; i++) {
-        if (segments->list[i].fd >= 0) {
-            (void)close(segments->list[i].fd);
-        }
-        free(segments->list[i].window);
-    }
+    segment_leave();
     free(segments->list);
     free(segments->directory);
     if (segments->directory_fd >= 0) {
@@ -344,7 +340,7 @@ struct segment_file *segments_find(const struct segments *segments, uint64_t num
 struct segment_file *segments_newest_begun(const struct segments *segments)
 {
     for (unsigned i = segments->count; i-- > 0;) {
-        if (segments->list[i].anchor_verdict == FORMAT_OK) {
+        if (segments->list[i].anchor_verdict == FORMAT_OK && !segment_is_foreign(segments, &segments->list[i])) {
             return &segments->list[i];
         }
     }
@@ -353,118 +349,10 @@ struct segment_file *segments_newest_begun(const struct segments *segments)
 
 bool segment_refresh(struct segments *segments, struct segment_file *file)
 {
-    if (file->fd >= 0) {
-        (void)close(file->fd);
-    }
-    segment_forget(file);
-    file->error = 0;
-    file->begun_known = false;
-    if (open_file(segments, file) != 0) {
+    if (!segment_look_for(file)) {
         return false;
     }
     look_at_identity(file);
     look_at_ends(file, segments->block_bytes);
-    return true;
-}
-
-/* --- batches ------------------------------------------------------------------------------------- */
-
-const char *batch_kind_text(uint8_t kind)
-{
-    static const char *const words[] = {"?", "data", "truncate", "mark", "close", "start", "anchor"};
-    return kind < sizeof(words) / sizeof(words[0]) ? words[kind] : words[0];
-}
-
-enum format_verdict batch_record(struct segment_file *file, const struct batch_look *look, uint32_t ordinal,
-                                 uint64_t *offset, struct format_record *record)
-{
-    const struct format_head *head = &look->head;
-    uint64_t end_offset = look->offset + head->used_bytes;
-    *offset = *offset == 0 ? look->offset + head->head_bytes : *offset;
-    uint64_t available = *offset < end_offset ? end_offset - *offset : 0;
-    if (available < RECORD_HEADER_BYTES || segment_at(file, look->offset, head->used_bytes) == NULL) {
-        return FORMAT_TRUNCATED;
-    }
-    /* The seed wants the segment that the batch was written in: the head's. */
-    enum format_verdict verdict =
-        format_record_decode(segment_at(file, *offset, available), available,
-                             format_seed_base(head->salt, head->segment), *offset, head->first_index + ordinal, record);
-    if (verdict == FORMAT_OK) {
-        *offset += format_record_bytes(record->length);
-    }
-    return verdict;
-}
-
-static void check_records(struct segment_file *file, struct batch_look *look)
-{
-    uint64_t offset = 0;
-    look->record_verdict = FORMAT_OK;
-    for (look->good_records = 0; look->good_records < look->head.record_count; look->good_records++) {
-        struct format_record record;
-        look->record_verdict = batch_record(file, look, look->good_records, &offset, &record);
-        if (look->record_verdict != FORMAT_OK) {
-            look->bad_offset = offset;
-            return;
-        }
-    }
-}
-
-bool batch_next(struct segment_file *file, uint32_t block_bytes, uint64_t *offset, uint64_t end_offset,
-                struct batch_look *look)
-{
-    end_offset = end_offset < file->bytes ? end_offset : file->bytes;
-    for (; *offset < end_offset; *offset += block_bytes) {
-        const uint8_t *sector = segment_at(file, *offset, FORMAT_SECTOR_BYTES);
-        if (sector == NULL) {
-            return false;
-        }
-        *look = (struct batch_look){.offset = *offset};
-        if (format_head_decode(sector, FORMAT_SECTOR_BYTES, &look->head) != FORMAT_OK) {
-            continue;
-        }
-        look->own = format_head_is_self_valid(&look->head, file->number, *offset / block_bytes);
-        look->padded_bytes = format_batch_padded_bytes(&look->head, block_bytes);
-        look->cut_short = look->head.used_bytes > file->bytes - *offset;
-        if (!look->cut_short) {
-            check_records(file, look);
-        }
-        return true;
-    }
-    return false;
-}
-
-/* Any header of this very segment, wherever it stands; an interrupted look does not count as one. */
-static bool holds_own_head(struct segment_file *file, uint32_t block_bytes)
-{
-    uint64_t end_offset = file->bytes < file->size ? file->bytes : file->size;
-    for (uint64_t offset = block_bytes; offset < end_offset && !interrupted(); offset += block_bytes) {
-        const uint8_t *sector = segment_at(file, offset, FORMAT_SECTOR_BYTES);
-        struct format_head head;
-        if (sector == NULL) {
-            break;
-        }
-        if (format_head_decode(sector, FORMAT_SECTOR_BYTES, &head) == FORMAT_OK &&
-            format_head_is_self_valid(&head, file->number, offset / block_bytes)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool segment_begun(struct segment_file *file, uint32_t block_bytes)
-{
-    if (file->anchor_verdict == FORMAT_OK || file->seal_verdict == FORMAT_OK) {
-        return true;
-    }
-    if (!file->begun_known) {
-        file->begun = file->identity_verdict == FORMAT_OK && holds_own_head(file, block_bytes);
-        file->begun_known = !interrupted();
-    }
-    return file->begun;
-}
-
-uint64_t batch_behind(const struct batch_look *look, uint32_t block_bytes)
-{
-    bool whole = !look->cut_short && look->good_records == look->head.record_count;
-    return look->offset + (whole ? look->padded_bytes : block_bytes);
+    return !file->gone;
 }

@@ -14,9 +14,14 @@
 struct segment_file {
     uint64_t number; /* From the name. */
     uint64_t bytes;  /* Size of the file. */
-    uint64_t size;   /* What the identity says, or the file's when that does not read. */
-    int fd;
-    int error; /* errno of the last read that failed; 0: none did. */
+    uint64_t size; /* What the identity says, or the file's when that does not read; never more than the format has. */
+    int directory_fd;
+    int fd;                /* -1: it is opened by its name when it is read. Else a caller's own, for a file of his. */
+    int error;             /* errno of the first open or read that failed; 0: none did. */
+    uint64_t error_offset; /* Where it failed. */
+    const char *odd;       /* Why there are no bytes: "a FIFO, not a regular file"; NULL: it is a file that opens. */
+    bool gone;             /* Renamed or removed since it was listed: it reads as zeros, and that is no error. */
+    bool dead;             /* An accepted cut lies before it: nothing in it counts, until it is recycled. */
 
     enum format_verdict identity_verdict;
     struct format_identity identity;
@@ -27,11 +32,10 @@ struct segment_file {
 
     bool begun_known; /* Of segment_begun. */
     bool begun;
+    uint64_t begun_number; /* A batch number that says so. */
 
-    uint8_t *window; /* Bytes [window_offset, + window_filled) of the file. */
-    uint64_t window_offset;
-    uint64_t window_filled;
-    uint64_t window_bytes;
+    uint64_t token; /* Of the reader (segment_read.c). */
+    void *window;   /* Always NULL: the window is shared. To be removed with its last use. */
 };
 
 struct segments {
@@ -45,20 +49,24 @@ struct segments {
 };
 
 /* Opens a directory or one segment file and looks at identity, opening anchor and seal of each segment. 0, or an exit
- * code after it has said on stderr what is wrong: EXIT_DISK, EXIT_NEWER. */
+ * code after it has said on stderr what is wrong: EXIT_DISK, EXIT_NEWER. A thing in a directory that is named like a
+ * segment and cannot be read as one is told on stderr, and is in the list with `odd`. */
 int segments_open(struct segments *segments, const char *path);
 void segments_close(struct segments *segments);
 
 struct segment_file *segments_find(const struct segments *segments, uint64_t number);
 
-/* The newest segment with an opening anchor; NULL: none has one. */
+/* The newest segment of this log with an opening anchor that reads: the one whose chain is the newest. NULL: none. */
 struct segment_file *segments_newest_begun(const struct segments *segments);
+
+/* Is it a file of another log, by its identity, or by its anchor when that alone reads? */
+bool segment_is_foreign(const struct segments *segments, const struct segment_file *file);
 
 /* Looks again, at a file that may have grown or been renamed. False: it is gone. */
 bool segment_refresh(struct segments *segments, struct segment_file *file);
 
-/* Bytes [offset, offset + bytes) of the segment, valid until the next call; behind the end of the file and where the
- * disk does not read they are zero (file->error tells of the latter). NULL: more than the segment has. */
+/* Bytes [offset, offset + bytes) of the segment, valid until the next read of any segment; behind the end of the file
+ * and where the disk does not read they are zero (file->error tells of the latter). NULL: more than the segment has. */
 const uint8_t *segment_at(struct segment_file *file, uint64_t offset, uint64_t bytes);
 
 /* Forgets what was read: the file may have changed. */
@@ -96,9 +104,13 @@ bool batch_next(struct segment_file *file, uint32_t block_bytes, uint64_t *offse
 uint64_t batch_behind(const struct batch_look *look, uint32_t block_bytes);
 
 /* Record `ordinal` of a batch, its header at *offset of the file (0: the first one; it moves to the next). The payload
- * stays valid until the next read of the file. */
+ * stays valid until the next read of any segment. */
 enum format_verdict batch_record(struct segment_file *file, const struct batch_look *look, uint32_t ordinal,
                                  uint64_t *offset, struct format_record *record);
+
+/* The same without the payload (record->payload is NULL): in a window of 1 MiB, however long the record says it is. */
+enum format_verdict batch_record_check(struct segment_file *file, const struct batch_look *look, uint32_t ordinal,
+                                       uint64_t *offset, struct format_record *record);
 
 const char *batch_kind_text(uint8_t kind);
 
