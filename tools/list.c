@@ -1,9 +1,12 @@
-/* list.c - the commands that count: ls and stat.
+/* list.c - ls: one row for each segment.
  *
- * The happy path of ls: three sectors of each segment tell all of it, but for the newest, which has no seal yet and is
- * walked. stat reads everything, batch by batch.
+ * The happy path: three sectors of each segment tell all of it, but for the newest, which has no seal yet and is
+ * walked, and for those behind it, which are searched for a batch header: a prepared segment has none.
  *
- * What can fail: reads, as everywhere; a segment of which nothing reads is listed as damaged.
+ * What can fail: reads, as everywhere: told with path and offset, exit code 3, and the row is there all the same. A
+ * segment that is damaged, or that is not there though the log needs it, has a row that says so, and exit code 1. A
+ * writer may roll, rename and recycle meanwhile: what is odd is looked at once more, a moment later, before it is
+ * believed, and a segment that has gone has no row.
  *
  * Invariants: ls reads no body of a sealed segment. */
 
@@ -13,10 +16,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-/* --- ls ------------------------------------------------------------------------------------------ */
+enum { LOOKS_MAX = 5 };
 
 static const struct emit_column ls_columns[] = {{"segment", 8},  {"state", -8}, {"first", 12}, {"last", 12},
                                                 {"records", 10}, {"used", 12},  {"bytes", 12}, {"note", 0}};
@@ -24,14 +27,121 @@ static const struct emit_column ls_columns[] = {{"segment", 8},  {"state", -8}, 
 /* What is known of a segment, for a row. */
 struct ls_row {
     const char *state;
-    bool begun;
     bool counted;
     uint64_t first;
     uint64_t last;
     uint64_t records;
     uint64_t used_bytes;
-    char note[96];
+    char note[160];
 };
+
+/* What is known of the log, for all rows. */
+struct ls_log {
+    struct segments segments;
+    struct segment_file *newest; /* With an opening anchor that reads; NULL: none. */
+    struct chain chain;          /* The newest one's, walked. */
+    uint64_t start;              /* 0: unknown, or one segment file was named. */
+    bool paused;
+};
+
+/* Segments that must be there, and are not; first 0: none. */
+struct gap {
+    uint64_t first;
+    uint64_t last;
+};
+
+/* --- what the log says --------------------------------------------------------------------------- */
+
+static void learn_log(struct ls_log *log)
+{
+    log->newest = segments_newest_begun(&log->segments);
+    log->chain = (struct chain){0};
+    if (log->newest != NULL) {
+        chain_begin(&log->chain, log->newest, log->segments.block_bytes);
+        chain_walk(&log->chain, log->newest, log->segments.block_bytes);
+    }
+    log->start = log->segments.single ? 0 : log->chain.start.segment;
+}
+
+/* Of a segment behind the newest: is it one that was begun, and whose anchor is damaged? Behind an accepted cut files
+ * are made anew under their own number: their batches then have lower numbers than the chain has reached. */
+static bool lost_its_anchor(struct ls_log *log, struct segment_file *file)
+{
+    return file->anchor_verdict != FORMAT_OK && segment_begun(file, log->segments.block_bytes) &&
+           (log->newest == NULL || file->begun_number >= log->chain.number);
+}
+
+/* The gap in the numbers between a segment and the one before it that counts, NULL for none. Behind an accepted cut the
+ * anchor names the one before. */
+static struct gap gap_before(const struct ls_log *log, const struct segment_file *before,
+                             const struct segment_file *file)
+{
+    bool forced = file->anchor_verdict == FORMAT_OK && (file->anchor.flags & BATCH_FORCED) != 0;
+    uint64_t expected = before != NULL ? before->number + 1 : log->start;
+    uint64_t last = forced ? file->anchor.body.anchor.predecessor_segment : file->number - 1;
+    return expected == 0 || expected > last || last >= file->number ? (struct gap){0, 0} : (struct gap){expected, last};
+}
+
+/* A seal is written when the next segment is begun. */
+static struct gap gap_behind(const struct ls_log *log)
+{
+    const struct segment_file *newest = log->newest;
+    bool lost = newest != NULL && !log->segments.single && newest->seal_verdict == FORMAT_OK &&
+                segments_find(&log->segments, newest->number + 1) == NULL;
+    return lost ? (struct gap){newest->number + 1, newest->number + 1} : (struct gap){0, 0};
+}
+
+/* Does a segment take part in the order of numbers? Not below the start, not behind an accepted cut, not a prepared
+ * one. */
+static bool is_in_order(struct ls_log *log, struct segment_file *file)
+{
+    return log->newest != NULL && file->number >= log->start && !file->dead &&
+           (file->number <= log->newest->number || lost_its_anchor(log, file));
+}
+
+static uint64_t first_gap(struct ls_log *log)
+{
+    const struct segment_file *before = NULL;
+    for (unsigned i = 0; i < log->segments.count && !log->segments.single; i++) {
+        struct segment_file *file = &log->segments.list[i];
+        if (is_in_order(log, file)) {
+            struct gap gap = gap_before(log, before, file);
+            before = file;
+            if (gap.first != 0) {
+                return gap.first;
+            }
+        }
+    }
+    return gap_behind(log).first;
+}
+
+static void pause_a_little(const struct settings *settings)
+{
+    const struct timespec pause = {.tv_nsec = (long)settings->look_pause_ms * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* A list that was read while a writer renamed may lack a file: a gap must be there twice. */
+static int open_log(const struct settings *settings, struct ls_log *log)
+{
+    uint64_t gap = 0;
+    for (unsigned turn = 0;; turn++) {
+        int code = segments_open(&log->segments, settings->path);
+        if (code != 0) {
+            return code;
+        }
+        learn_log(log);
+        uint64_t gap_before_that = gap;
+        gap = first_gap(log);
+        if (gap == 0 || gap == gap_before_that || turn == LOOKS_MAX || interrupted()) {
+            return 0;
+        }
+        segments_close(&log->segments);
+        pause_a_little(settings);
+    }
+}
+
+/* --- a row --------------------------------------------------------------------------------------- */
 
 static void from_seal(const struct segment_file *file, struct ls_row *row)
 {
@@ -43,58 +153,67 @@ static void from_seal(const struct segment_file *file, struct ls_row *row)
     row->used_bytes = file->seal.end_offset;
 }
 
-static void from_walk(struct segments *segments, struct segment_file *file, struct ls_row *row)
+static void from_walk(const struct ls_log *log, struct segment_file *file, struct ls_row *row)
 {
     struct chain chain;
-    chain_begin(&chain, file, segments->block_bytes);
-    chain_walk(&chain, file, segments->block_bytes);
+    chain_begin(&chain, file, log->segments.block_bytes);
+    chain_walk(&chain, file, log->segments.block_bytes);
+    bool followed = chain_known_end(&log->segments, file) != 0;
     row->counted = true;
     row->first = chain.low;
     row->last = chain.next_index - 1;
     row->records = chain.records;
     row->used_bytes = chain.offset;
+    row->state = followed || (log->newest != NULL && file->number < log->newest->number) ? "sealed" : "open";
+    if (row->state[0] == 's') {
+        (void)snprintf(row->note, sizeof(row->note), "its seal does not read");
+    }
 }
 
-static void judge_segment(struct segments *segments, struct segment_file *file, uint64_t start, struct ls_row *row)
+/* What is wrong with it as a file of this log; false: nothing. */
+static bool is_wrong_file(const struct segments *segments, const struct segment_file *file, struct ls_row *row)
 {
-    const struct segment_file *newest = segments_newest_begun(segments);
-    *row = (struct ls_row){.state = "damaged", .begun = file->anchor_verdict == FORMAT_OK};
-    if (!segment_reads(file)) {
-        (void)snprintf(row->note, sizeof(row->note), "identity: %s", format_verdict_text(file->identity_verdict));
+    size_t size = sizeof(row->note);
+    if (file->odd != NULL) {
+        (void)snprintf(row->note, size, "%s%s%s", file->odd, file->error != 0 ? ": " : "",
+                       file->error != 0 ? strerror(file->error) : "");
+    } else if (!segment_reads(file)) {
+        (void)snprintf(row->note, size, "identity: %s", format_verdict_text(file->identity_verdict));
+    } else if (file->identity_verdict == FORMAT_OK && file->identity.segment != file->number) {
+        (void)snprintf(row->note, size, "its identity is segment %" PRIu64 "'s", file->identity.segment);
+    } else if (segment_is_foreign(segments, file)) {
+        (void)snprintf(row->note, size, "of another log");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void judge_segment(struct ls_log *log, struct segment_file *file, struct ls_row *row)
+{
+    *row = (struct ls_row){.state = "damaged"};
+    if (file->number < log->start && file->odd == NULL) {
+        row->state = "retired"; /* Whatever is in it: it may be on its way to another number. */
         return;
     }
-    if (file->identity_verdict == FORMAT_OK && file->identity.segment != file->number) {
-        (void)snprintf(row->note, sizeof(row->note), "its identity is segment %" PRIu64 "'s", file->identity.segment);
+    if (file->dead) {
+        row->state = "dead";
+        (void)snprintf(row->note, sizeof(row->note), "behind an accepted loss; waits to be recycled");
         return;
     }
-    if (file->identity_verdict == FORMAT_OK &&
-        memcmp(file->identity.uuid, segments->uuid, sizeof(segments->uuid)) != 0) {
-        (void)snprintf(row->note, sizeof(row->note), "of another log");
+    if (is_wrong_file(&log->segments, file, row)) {
         return;
     }
-    if (file->number < start) {
-        row->state = "retired";
-        return;
-    }
-    if (!row->begun) {
-        row->state = newest == NULL || file->number > newest->number ? "ready" : "damaged";
+    if (file->anchor_verdict != FORMAT_OK) {
+        bool behind = log->newest == NULL || file->number > log->newest->number;
+        row->state = behind && !lost_its_anchor(log, file) ? "ready" : "damaged";
         if (row->state[0] == 'd') {
             (void)snprintf(row->note, sizeof(row->note), "its opening anchor does not read");
         }
-        return;
-    }
-    if (file->seal_verdict == FORMAT_OK && file->seal.salt == 0) {
-        return;
-    }
-    bool followed = chain_known_end(segments, file) != 0;
-    if (file->seal_verdict == FORMAT_OK) {
+    } else if (file->seal_verdict == FORMAT_OK) {
         from_seal(file, row);
     } else {
-        from_walk(segments, file, row);
-        row->state = followed || (newest != NULL && file != newest) ? "sealed" : "open";
-        if (row->state[0] == 's') {
-            (void)snprintf(row->note, sizeof(row->note), "its seal does not read");
-        }
+        from_walk(log, file, row);
     }
     if (file->identity_verdict != FORMAT_OK) {
         (void)snprintf(row->note, sizeof(row->note), "its identity does not read");
@@ -104,13 +223,35 @@ static void judge_segment(struct segments *segments, struct segment_file *file, 
     }
 }
 
-static void show_segment(struct settings *settings, const struct segment_file *file, const struct ls_row *row)
+/* False: the segment has gone. What is odd at the first look may be a writer at work. */
+static bool judge_with_care(const struct settings *settings, struct ls_log *log, struct segment_file *file,
+                            struct ls_row *row)
+{
+    judge_segment(log, file, row);
+    if (file->gone) {
+        return false;
+    }
+    if (row->note[0] == '\0' || file->dead || log->segments.single || interrupted()) {
+        return true;
+    }
+    if (!log->paused) {
+        pause_a_little(settings);
+        log->paused = true; /* For the rows after it as well: they were seen before the pause. */
+    }
+    if (!segment_refresh(&log->segments, file)) {
+        return false;
+    }
+    judge_segment(log, file, row);
+    return !file->gone;
+}
+
+static void show_row(struct settings *settings, uint64_t number, const struct ls_row *row, bool there, uint64_t bytes)
 {
     struct emit *emit = &settings->emit;
     char name[FORMAT_NAME_BYTES];
-    format_segment_name(file->number, name);
+    format_segment_name(number, name);
     emit_row(emit);
-    emit_u64(emit, "segment", file->number);
+    emit_u64(emit, "segment", number);
     emit_text(emit, "state", row->state);
     if (row->counted && row->first <= row->last) {
         emit_u64(emit, "first", row->first);
@@ -126,277 +267,74 @@ static void show_segment(struct settings *settings, const struct segment_file *f
         emit_none(emit, "records");
         emit_none(emit, "used");
     }
-    emit_u64(emit, "bytes", file->bytes);
+    if (there) {
+        emit_u64(emit, "bytes", bytes);
+    } else {
+        emit_none(emit, "bytes");
+    }
     emit_text(emit, "note", row->note);
     emit_text(emit, "file", name);
     emit_end(emit);
 }
 
+/* One row, however many there are. */
+static int show_gap(struct settings *settings, const struct gap *gap)
+{
+    struct ls_row row = {.state = "missing"};
+    if (gap->first == 0) {
+        return 0;
+    }
+    if (gap->first == gap->last) {
+        (void)snprintf(row.note, sizeof(row.note), "there is no such file");
+    } else {
+        (void)snprintf(row.note, sizeof(row.note), "there is no such file, nor of the numbers up to %" PRIu64,
+                       gap->last);
+    }
+    show_row(settings, gap->first, &row, false, 0);
+    return EXIT_NEGATIVE;
+}
+
+static int worse_of(int code, int other)
+{
+    return code > other ? code : other;
+}
+
 int command_ls(struct settings *settings)
 {
-    struct segments segments;
-    int code = segments_open(&segments, settings->path);
+    struct ls_log log = {.segments.directory_fd = -1};
+    struct ls_row row;
+    const struct segment_file *before = NULL;
+    int code = open_log(settings, &log);
     if (code != 0) {
-        segments_close(&segments);
+        segments_close(&log.segments);
         return code;
     }
-    uint64_t start = chain_start_segment(&segments);
     emit_begin(&settings->emit, "waldump.segment/1", ls_columns, 8);
-    for (unsigned i = 0; i < segments.count && !interrupted(); i++) {
-        struct ls_row row;
-        judge_segment(&segments, &segments.list[i], start, &row);
-        show_segment(settings, &segments.list[i], &row);
-        code = row.state[0] == 'd' ? EXIT_NEGATIVE : code;
-    }
-    segments_close(&segments);
-    return code;
-}
-
-/* --- stat ---------------------------------------------------------------------------------------- */
-
-enum { BUCKETS = 33, BAR_COLUMNS = 40 };
-
-struct counts {
-    uint64_t segments, batches, kinds[BATCH_ANCHOR + 1];
-    uint64_t records, payload_bytes, used_bytes, padded_bytes;
-    uint64_t dead_batches; /* Not on the chain: earlier lives of the file, and what was cut. */
-    uint64_t bad_batches;
-    uint64_t records_by_size[BUCKETS]; /* [b]: payloads below 2^b bytes, and not below 2^(b-1). */
-    uint64_t batches_by_size[BUCKETS];
-    uint64_t *records_by_type; /* 65,536 of them. */
-    uint64_t *bytes_by_type;
-};
-
-static unsigned bucket_of(uint64_t size)
-{
-    unsigned bucket = 0;
-    while (bucket < BUCKETS - 1 && size >> bucket != 0) {
-        bucket++;
-    }
-    return bucket;
-}
-
-static void count_batch(struct counts *counts, struct segment_file *file, const struct batch_look *look)
-{
-    uint64_t offset = 0;
-    counts->batches++;
-    counts->kinds[look->head.kind <= BATCH_ANCHOR ? look->head.kind : 0]++;
-    counts->used_bytes += look->head.used_bytes;
-    counts->padded_bytes += look->padded_bytes;
-    counts->batches_by_size[bucket_of(look->padded_bytes)]++;
-    for (uint32_t i = 0; i < look->head.record_count; i++) {
-        struct format_record record;
-        if (batch_record(file, look, i, &offset, &record) != FORMAT_OK) {
-            return;
+    for (unsigned i = 0; i < log.segments.count && !interrupted(); i++) {
+        struct segment_file *file = &log.segments.list[i];
+        bool there = judge_with_care(settings, &log, file, &row);
+        if (interrupted()) {
+            break; /* Half a look is no row. */
         }
-        counts->records++;
-        counts->payload_bytes += record.length;
-        counts->records_by_size[bucket_of(record.length)]++;
-        counts->records_by_type[record.type]++;
-        counts->bytes_by_type[record.type] += record.length;
-    }
-}
-
-/* Goes through one segment; batches on its chain count, others are counted as dead. */
-static void count_segment(struct settings *settings, struct segments *segments, struct segment_file *file,
-                          struct counts *counts, uint64_t done_bytes, uint64_t total_bytes)
-{
-    struct batch_look look;
-    uint64_t end_offset = chain_end(segments, file);
-    uint64_t offset = segments->block_bytes;
-    counts->segments++;
-    while (!interrupted() && file->size > segments->block_bytes &&
-           batch_next(file, segments->block_bytes, &offset, file->size - segments->block_bytes, &look)) {
-        bool whole = !look.cut_short && look.good_records == look.head.record_count;
-        if (look.own && whole && look.offset < end_offset) {
-            count_batch(counts, file, &look);
-        } else {
-            counts->dead_batches++;
-            counts->bad_batches += look.own && !whole && look.offset < end_offset;
-        }
-        offset = batch_behind(&look, segments->block_bytes);
-        progress_tell(settings->path, done_bytes + offset, total_bytes);
-    }
-}
-
-static void show_bar(const char *label, uint64_t count, uint64_t most)
-{
-    unsigned columns = most == 0 ? 0 : (unsigned)((double)count / (double)most * BAR_COLUMNS + 0.5);
-    (void)printf("  %12s %12" PRIu64 "  %.*s\n", label, count, (int)(count != 0 && columns == 0 ? 1 : columns),
-                 "########################################");
-}
-
-static void show_histogram(const char *title, const uint64_t counts[BUCKETS])
-{
-    uint64_t most = 0;
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        most = counts[i] > most ? counts[i] : most;
-    }
-    (void)printf("\n%s\n", title);
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        char label[32];
-        if (counts[i] != 0) {
-            (void)snprintf(label, sizeof(label), i == 0 ? "0" : "< %" PRIu64, (uint64_t)1 << i);
-            show_bar(label, counts[i], most);
-        }
-    }
-}
-
-static double share(uint64_t part, uint64_t whole)
-{
-    return whole == 0 ? 0 : (double)part * 100 / (double)whole;
-}
-
-static void show_counts_text(const struct counts *counts)
-{
-    (void)printf("segments        %12" PRIu64 "\nbatches         %12" PRIu64 "  (", counts->segments, counts->batches);
-    bool first = true;
-    for (unsigned kind = BATCH_DATA; kind <= BATCH_ANCHOR; kind++) {
-        if (counts->kinds[kind] != 0) {
-            (void)printf("%s%" PRIu64 " %s", first ? "" : ", ", counts->kinds[kind], batch_kind_text((uint8_t)kind));
-            first = false;
-        }
-    }
-    (void)printf(")\nrecords         %12" PRIu64 "\npayload bytes   %12" PRIu64 "\nbatch bytes     %12" PRIu64
-                 "  (%.1f %% payload)\npadding bytes   %12" PRIu64
-                 "  (%.1f %% of batch bytes)\nrecords a batch %12.1f  (data and truncate)\nnot on a chain  %12" PRIu64
-                 "  batches of earlier lives of the files, or cut\nbad batches     %12" PRIu64 "\n",
-                 counts->records, counts->payload_bytes, counts->padded_bytes,
-                 share(counts->payload_bytes, counts->padded_bytes), counts->padded_bytes - counts->used_bytes,
-                 share(counts->padded_bytes - counts->used_bytes, counts->padded_bytes),
-                 counts->kinds[BATCH_DATA] + counts->kinds[BATCH_TRUNCATE] == 0
-                     ? 0
-                     : (double)counts->records / (double)(counts->kinds[BATCH_DATA] + counts->kinds[BATCH_TRUNCATE]),
-                 counts->dead_batches, counts->bad_batches);
-    show_histogram("payload bytes of a record", counts->records_by_size);
-    show_histogram("bytes of a batch, padding included", counts->batches_by_size);
-}
-
-static void show_counts_row(struct settings *settings, const struct counts *counts, uint64_t segment)
-{
-    static const struct emit_column columns[] = {{"segment", 8},        {"batches", 10},     {"records", 12},
-                                                 {"payload_bytes", 14}, {"batch_bytes", 14}, {"padding_bytes", 14},
-                                                 {"dead_batches", 12},  {"bad_batches", 11}};
-    struct emit *emit = &settings->emit;
-    if (!emit->headed) {
-        emit_begin(emit, "waldump.stat/1", columns, 8);
-    }
-    emit_row(emit);
-    if (segment != 0) {
-        emit_u64(emit, "segment", segment);
-    } else {
-        emit_none(emit, "segment");
-        emit_u64(emit, "segments", counts->segments);
-    }
-    emit_u64(emit, "batches", counts->batches);
-    emit_u64(emit, "records", counts->records);
-    emit_u64(emit, "payload_bytes", counts->payload_bytes);
-    emit_u64(emit, "batch_bytes", counts->padded_bytes);
-    emit_u64(emit, "padding_bytes", counts->padded_bytes - counts->used_bytes);
-    emit_u64(emit, "dead_batches", counts->dead_batches);
-    emit_u64(emit, "bad_batches", counts->bad_batches);
-    for (unsigned kind = BATCH_DATA; kind <= BATCH_ANCHOR; kind++) {
-        emit_u64(emit, batch_kind_text((uint8_t)kind), counts->kinds[kind]);
-    }
-    emit_bool(emit, "partial", interrupted());
-    emit_end(emit);
-}
-
-static void show_types(struct settings *settings, const struct counts *counts)
-{
-    static const struct emit_column columns[] = {{"type", -16}, {"records", 14}, {"payload_bytes", 16}};
-    struct emit *emit = &settings->emit;
-    emit_begin(emit, "waldump.stat-type/1", columns, 3);
-    for (unsigned type = 0; type <= UINT16_MAX; type++) {
-        char buffer[24];
-        if (counts->records_by_type[type] == 0) {
+        if (!there) {
             continue;
         }
-        emit_row(emit);
-        if (emit->format == EMIT_TEXT) {
-            emit_text(emit, "type", type_text((uint16_t)type, buffer));
-        } else {
-            emit_u64(emit, "type", type);
+        if (is_in_order(&log, file) && !log.segments.single) {
+            struct gap gap = gap_before(&log, before, file);
+            code = worse_of(code, show_gap(settings, &gap));
+            before = file;
         }
-        emit_u64(emit, "records", counts->records_by_type[type]);
-        emit_u64(emit, "payload_bytes", counts->bytes_by_type[type]);
-        emit_end(emit);
-    }
-}
-
-static void show_sizes(struct settings *settings, const struct counts *counts)
-{
-    static const struct emit_column columns[] = {{"below_bytes", 12}, {"records", 14}, {"batches", 14}};
-    struct emit *emit = &settings->emit;
-    emit_begin(emit, "waldump.stat-size/1", columns, 3);
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        if (counts->records_by_size[i] == 0 && counts->batches_by_size[i] == 0) {
-            continue;
-        }
-        emit_row(emit);
-        emit_u64(emit, "below_bytes", (uint64_t)1 << i);
-        emit_u64(emit, "records", counts->records_by_size[i]);
-        emit_u64(emit, "batches", counts->batches_by_size[i]);
-        emit_end(emit);
-    }
-}
-
-static void show_counts(struct settings *settings, const struct counts *counts)
-{
-    if (settings->by == GROUP_TYPE) {
-        show_types(settings, counts);
-    } else if (settings->by == GROUP_SIZE) {
-        show_sizes(settings, counts);
-    } else if (settings->by == GROUP_NOTHING && settings->emit.format == EMIT_TEXT) {
-        show_counts_text(counts);
-    } else if (settings->by == GROUP_NOTHING) {
-        show_counts_row(settings, counts, 0);
-    }
-}
-
-int command_stat(struct settings *settings)
-{
-    struct segments segments;
-    struct counts counts = {0};
-    uint64_t total_bytes = 0;
-    uint64_t done_bytes = 0;
-    int code = segments_open(&segments, settings->path);
-    counts.records_by_type = calloc(UINT16_MAX + 1, sizeof(uint64_t));
-    counts.bytes_by_type = calloc(UINT16_MAX + 1, sizeof(uint64_t));
-    if (counts.records_by_type == NULL || counts.bytes_by_type == NULL) {
-        complain("out of memory");
-        code = EXIT_DISK;
-    }
-    for (unsigned i = 0; code == 0 && i < segments.count; i++) {
-        total_bytes += segments.list[i].bytes;
-    }
-    uint64_t start = code == 0 ? chain_start_segment(&segments) : 0;
-    for (unsigned i = 0; code == 0 && i < segments.count && !interrupted(); i++) {
-        struct segment_file *file = &segments.list[i];
-        if (file->number < start || (settings->segment != 0 && file->number != settings->segment)) {
-            continue; /* Retired: nothing in it counts. */
-        }
-        struct counts before = counts;
-        if (settings->by == GROUP_SEGMENT) {
-            counts = (struct counts){.records_by_type = before.records_by_type, .bytes_by_type = before.bytes_by_type};
-        }
-        count_segment(settings, &segments, file, &counts, done_bytes, total_bytes);
-        done_bytes += file->bytes;
-        if (settings->by == GROUP_SEGMENT) {
-            show_counts_row(settings, &counts, file->number);
-        }
+        show_row(settings, file->number, &row, true, file->bytes);
+        code = worse_of(code, row.state[0] == 'd' && !file->dead ? EXIT_NEGATIVE : 0);
         if (file->error != 0) {
-            complain("segment %" PRIu64 ": %s; zeros stand for what does not read", file->number,
-                     strerror(file->error));
+            segments_tell_error(&log.segments, file);
             code = EXIT_DISK;
         }
+        if (file == log.newest) {
+            struct gap gap = gap_behind(&log);
+            code = worse_of(code, show_gap(settings, &gap));
+        }
     }
-    if (code != EXIT_DISK && code != EXIT_NEWER) {
-        show_counts(settings, &counts);
-        code = code == 0 && counts.bad_batches != 0 ? EXIT_NEGATIVE : code;
-    }
-    free(counts.records_by_type);
-    free(counts.bytes_by_type);
-    segments_close(&segments);
+    segments_close(&log.segments);
     return code;
 }

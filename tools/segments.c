@@ -356,3 +356,14 @@ bool segment_refresh(struct segments *segments, struct segment_file *file)
     look_at_ends(file, segments->block_bytes);
     return !file->gone;
 }
+
+void segments_tell_error(const struct segments *segments, const struct segment_file *file)
+{
+    char name[FORMAT_NAME_BYTES];
+    format_segment_name(file->number, name);
+    if (file->odd != NULL) {
+        return; /* Told when it was found. */
+    }
+    complain("%s/%s: offset 0x%" PRIx64 ": %s; zeros stand for what does not read", segments->directory, name,
+             file->error_offset, strerror(file->error));
+}

@@ -65,6 +65,9 @@ bool segment_is_foreign(const struct segments *segments, const struct segment_fi
 /* Looks again, at a file that may have grown or been renamed. False: it is gone. */
 bool segment_refresh(struct segments *segments, struct segment_file *file);
 
+/* Says on stderr with path and offset what file->error is; the caller answers with EXIT_DISK. */
+void segments_tell_error(const struct segments *segments, const struct segment_file *file);
+
 /* Bytes [offset, offset + bytes) of the segment, valid until the next read of any segment; behind the end of the file
  * and where the disk does not read they are zero (file->error tells of the latter). NULL: more than the segment has. */
 const uint8_t *segment_at(struct segment_file *file, uint64_t offset, uint64_t bytes);
