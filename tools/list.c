@@ -40,6 +40,7 @@ struct ls_log {
     struct segments segments;
     struct segment_file *newest; /* With an opening anchor that reads; NULL: none. */
     struct chain chain;          /* The newest one's, walked. */
+    bool chain_is_fresh;         /* The newest was not looked at again since. */
     uint64_t start;              /* 0: unknown, or one segment file was named. */
     bool paused;
 };
@@ -60,6 +61,7 @@ static void learn_log(struct ls_log *log)
         chain_begin(&log->chain, log->newest, log->segments.block_bytes);
         chain_walk(&log->chain, log->newest, log->segments.block_bytes);
     }
+    log->chain_is_fresh = true;
     log->start = log->segments.single ? 0 : log->chain.start.segment;
 }
 
@@ -155,9 +157,11 @@ static void from_seal(const struct segment_file *file, struct ls_row *row)
 
 static void from_walk(const struct ls_log *log, struct segment_file *file, struct ls_row *row)
 {
-    struct chain chain;
-    chain_begin(&chain, file, log->segments.block_bytes);
-    chain_walk(&chain, file, log->segments.block_bytes);
+    struct chain chain = log->chain;
+    if (file != log->newest || !log->chain_is_fresh) {
+        chain_begin(&chain, file, log->segments.block_bytes);
+        chain_walk(&chain, file, log->segments.block_bytes);
+    }
     bool followed = chain_known_end(&log->segments, file) != 0;
     row->counted = true;
     row->first = chain.low;
@@ -241,6 +245,7 @@ static bool judge_with_care(const struct settings *settings, struct ls_log *log,
     if (!segment_refresh(&log->segments, file)) {
         return false;
     }
+    log->chain_is_fresh = log->chain_is_fresh && file != log->newest;
     judge_segment(log, file, row);
     return !file->gone;
 }
