@@ -253,6 +253,10 @@ static int count_all(struct settings *settings, struct segments *segments, struc
         count_one(settings, segments, file, counts, &span);
         bad_batches += settings->by == GROUP_SEGMENT ? counts->bad_batches : 0;
         span.done_bytes += file->bytes;
+        if (file->gone) {
+            complain("segment %" PRIu64 " was renamed or removed meanwhile: what was left of it is not counted",
+                     file->number);
+        }
         if (file->error != 0) {
             segments_tell_error(segments, file);
             code = EXIT_DISK;
