@@ -9,7 +9,9 @@
  * Invariants: memory is bounded by the longest record whose checksum is right; a search ends when the user interrupts,
  * with nothing found; holes of a sparse file cost no reading.
  *
- * May include: segment_read.h, emit.h, bytes.h. */
+ * May include: batches.h, segment_read.h, emit.h, bytes.h. */
+
+#include "tools/batches.h"
 
 #include "tools/emit.h"
 #include "tools/segment_read.h"

@@ -6,6 +6,7 @@
 #ifndef TOOLS_SEGMENTS_H
 #define TOOLS_SEGMENTS_H
 
+#include "tools/batches.h"
 #include "wal/format.h"
 
 #include <stdbool.h>
@@ -77,7 +78,8 @@ void segment_forget(struct segment_file *file);
 
 /* Was it ever written to? A valid opening anchor says so, a valid seal of its own, or - only when the identity reads
  * and neither does - any self-valid batch header of this very segment. A prepared file has none of these. The first two
- * are known; the third is looked for once, through the whole file, and not found when the user interrupts. */
+ * are known; the third is looked for once, through the whole file, and not found when the user interrupts (batches.c).
+ */
 bool segment_begun(struct segment_file *file, uint32_t block_bytes);
 
 /* Can something of segment file's first block be recognised at all? */
@@ -85,36 +87,5 @@ static inline bool segment_reads(const struct segment_file *file)
 {
     return file->identity_verdict == FORMAT_OK || file->anchor_verdict == FORMAT_OK;
 }
-
-/* One batch, as found. */
-struct batch_look {
-    uint64_t offset;
-    struct format_head head;
-    bool own;              /* Self-valid: of this segment and this place. Else: of an earlier life of the file. */
-    uint64_t padded_bytes; /* In whole blocks. */
-    uint32_t good_records; /* Records that verify, from the first on; all of them: head.record_count. */
-    enum format_verdict record_verdict; /* Of the first that does not. */
-    uint64_t bad_offset;                /* And where it is. */
-    bool cut_short;                     /* The batch says that it is longer than the segment. */
-};
-
-/* The next place at or behind *offset, and before end_offset, where a batch head decodes; its records are checked.
- * False: there is none. *offset moves to it. */
-bool batch_next(struct segment_file *file, uint32_t block_bytes, uint64_t *offset, uint64_t end_offset,
-                struct batch_look *look);
-
-/* Where to look on behind a batch: behind all of it when it is whole, else at the next block. */
-uint64_t batch_behind(const struct batch_look *look, uint32_t block_bytes);
-
-/* Record `ordinal` of a batch, its header at *offset of the file (0: the first one; it moves to the next). The payload
- * stays valid until the next read of any segment. */
-enum format_verdict batch_record(struct segment_file *file, const struct batch_look *look, uint32_t ordinal,
-                                 uint64_t *offset, struct format_record *record);
-
-/* The same without the payload (record->payload is NULL): in a window of 1 MiB, however long the record says it is. */
-enum format_verdict batch_record_check(struct segment_file *file, const struct batch_look *look, uint32_t ordinal,
-                                       uint64_t *offset, struct format_record *record);
-
-const char *batch_kind_text(uint8_t kind);
 
 #endif
