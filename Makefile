@@ -9,6 +9,7 @@ SAN ?=
 SEED ?= 1
 COUNT ?= 200000
 KILLS ?= 1500
+SEEDS ?= 1..2000
 SECONDS ?= 60
 
 # What the code needs, whatever the user's CFLAGS say.
@@ -29,6 +30,10 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
 LIBRARY := batch chain commit cut format hash io io_file io_posix io_uring latency look map memory open options prepare read recover report scan \
            seal segment stage strategy verdict verify wal walk window
+RAFTCORE := check codec configuration election follow log member memory message persist progress propose quorum raftcore read repair \
+            replicate snapshot step text transfer
+RAFTCORE_OBJECTS := $(RAFTCORE:%=$(OUT)/obj/raftcore/%.o)
+RAFTCORE_ZOO_OBJECTS := $(RAFTCORE:%=$(OUT)/zoo/raftcore/%.o)
 LIBRARY_OBJECTS := $(LIBRARY:%=$(OUT)/obj/wal/%.o)
 POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
 ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
@@ -60,11 +65,19 @@ TEST_PROGRAMS := $(TESTS:tests/%.c=$(OUT)/%)
 FUZZ_NAMES := $(FUZZ:tests/fuzz_%.c=%)
 REPLAYS := $(FUZZ_NAMES:%=$(OUT)/replay_%)
 
+# tests/raft/: programs are test_raft_*, fuzz_*, random, explore, script and zoo; the rest helps all of them.
+RAFT_PROGRAMS := $(filter tests/raft/random.c tests/raft/explore.c tests/raft/script.c tests/raft/zoo.c,$(wildcard tests/raft/*.c))
+RAFT_TESTS := $(wildcard tests/raft/test_raft_*.c)
+RAFT_HELPERS := $(filter-out $(RAFT_PROGRAMS) $(RAFT_TESTS),$(wildcard tests/raft/*.c))
+RAFT_HELPER_OBJECTS := $(RAFT_HELPERS:%.c=$(OUT)/obj/%.o)
+RAFT_TEST_PROGRAMS := $(RAFT_TESTS:tests/raft/%.c=$(OUT)/%)
+RAFT_RIGS := $(patsubst tests/raft/%.c,$(OUT)/raft_%,$(filter-out tests/raft/zoo.c,$(RAFT_PROGRAMS)))
+
 .PHONY: all test crash kill zoo fuzz bench bench-commit bench-peers peers tidy format install clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit
+all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(OUT)/libraftcore.a $(OUT)/libraftcore.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit
 
 $(OUT)/.setup:
 	@mkdir -p $(OUT)
@@ -100,6 +113,16 @@ $(OUT)/libwal.so: $(LIBRARY_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libwal.so.$(SOVERSION) -Wl,--no-undefined $(LINK) -o $(OUT)/libwal.so.$(VERSION) $^ $(LIBS)
 	$(Q)ln -sf libwal.so.$(VERSION) $(OUT)/libwal.so.$(SOVERSION) && ln -sf libwal.so.$(SOVERSION) $@
+$(OUT)/libraftcore.a: $(RAFTCORE_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)ld -r -o $(OUT)/obj/libraftcore.o $^ && objcopy --localize-hidden $(OUT)/obj/libraftcore.o
+	$(Q)rm -f $@ && ar rcs $@ $(OUT)/obj/libraftcore.o
+$(OUT)/libraftcore-tests.a: $(RAFTCORE_OBJECTS)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(OUT)/libraftcore.so: $(RAFTCORE_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libraftcore.so.$(SOVERSION) -Wl,--no-undefined $(LINK) -o $(OUT)/libraftcore.so.$(VERSION) $^
+	$(Q)ln -sf libraftcore.so.$(VERSION) $(OUT)/libraftcore.so.$(SOVERSION) && ln -sf libraftcore.so.$(SOVERSION) $@
 $(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
@@ -119,6 +142,15 @@ $(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o)
 $(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/walbench-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka -lm
+$(RAFT_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/raft/%.o $(RAFT_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ -lcmocka
+$(RAFT_RIGS): $(OUT)/raft_%: $(OUT)/obj/tests/raft/%.o $(RAFT_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
+$(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
 $(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(LINK) $(LIBS)
@@ -133,9 +165,9 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
-test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(REPLAYS) $(RIGS)
+test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS)
 	@mkdir -p build/tmp
-	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
+	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
 
 crash: $(OUT)/crash_wal
 	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)
@@ -176,12 +208,19 @@ tidy: $(OUT)/.setup-tidy
 	python3 tests/tidy.py --self-test
 	python3 tests/tidy.py
 format: $(OUT)/.setup-tidy
-	clang-format -i wal/*.[ch] bench/*.[ch] bench/peers/*.[ch] tests/*.[ch] tools/*.[ch]
+	clang-format -i wal/*.[ch] raftcore/*.[ch] tests/raft/*.[ch] bench/*.[ch] bench/peers/*.[ch] tests/*.[ch] tools/*.[ch]
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/include/wal $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 644 wal/wal.h wal/io.h $(DESTDIR)$(PREFIX)/include/wal
 	install -m 644 $(OUT)/libwal.a $(DESTDIR)$(LIBDIR)
+	install -d $(DESTDIR)$(PREFIX)/include/raftcore
+	install -m 644 raftcore/raftcore.h raftcore/codec.h $(DESTDIR)$(PREFIX)/include/raftcore
+	install -m 644 $(OUT)/libraftcore.a $(DESTDIR)$(LIBDIR)
+	install -m 755 $(OUT)/libraftcore.so.$(VERSION) $(DESTDIR)$(LIBDIR)
+	ln -sf libraftcore.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libraftcore.so.$(SOVERSION)
+	ln -sf libraftcore.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libraftcore.so
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' raftcore/libraftcore.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/libraftcore.pc
 	install -m 755 $(OUT)/libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)
 	ln -sf libwal.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libwal.so.$(SOVERSION)
 	ln -sf libwal.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libwal.so

@@ -1,0 +1,447 @@
+/* repair.c - the beginning of a life, and what a damaged log may still do.
+ *
+ * The happy path: storage tells what it found, whole; the core takes it over as a follower and says nothing until the
+ * unit that this makes, if any, is durable (B4).
+ *
+ * What can fail is what this file is about. The end of the log is uncertain: the term becomes the limit that was
+ * reserved ahead, no vote is left in it, and the floor is above everything (B2, B3). Entries behind the last are gone,
+ * but the hard state is not: the floor is what they may have been (B6). Entries in the middle do not read: a hole,
+ * which any peer that can read it and its anchor may fill (B12); entries behind it stay and are served (B8). Until all
+ * is well the node votes with max(own last, floor), does not campaign, and acknowledges what it durably has below the
+ * hole (B7).
+ *
+ * Invariants: the floor is raised only at the start and void once the log's end has passed it; it is in every unit;
+ * nothing is discarded but by the rules of every follower (B11); holes rise and do not touch.
+ *
+ * May include: core.h. */
+
+#include "raftcore/core.h"
+
+#include <string.h>
+
+/* --- states -------------------------------------------------------------------------------------- */
+
+bool is_floored(const struct raftcore *core)
+{
+    return !at_least(log_last_term(&core->log), core->log.last_index, core->hard.floor_term, core->hard.floor_index);
+}
+
+bool is_whole(const struct raftcore *core)
+{
+    return core->hole_count == 0 && !is_floored(core);
+}
+
+uint64_t first_hole(const struct raftcore *core)
+{
+    return core->hole_count == 0 ? RAFTCORE_INFINITY : core->holes[0].first;
+}
+
+static void drop_hole(struct raftcore *core, uint32_t place)
+{
+    core->hole_count--;
+    memmove(core->holes + place, core->holes + place + 1, (core->hole_count - place) * sizeof(core->holes[0]));
+}
+
+void repair_log_changed(struct raftcore *core, uint64_t from)
+{
+    while (core->hole_count > 0 && core->holes[core->hole_count - 1].anchor_index >= from) {
+        /* What was missing, or what named it, has been replaced by a leader's entries (B11). */
+        struct raftcore_hole *hole = &core->holes[core->hole_count - 1];
+        if (hole->first >= from) {
+            drop_hole(core, core->hole_count - 1);
+            continue;
+        }
+        break;
+    }
+}
+
+void repair_covered(struct raftcore *core, uint64_t to)
+{
+    while (core->hole_count > 0 && core->holes[0].last <= to) {
+        drop_hole(core, 0);
+    }
+    if (core->hole_count > 0 && core->holes[0].first <= to) {
+        core->holes[0].first = to + 1;
+    }
+    if (core->hard.floor_index != 0 && !is_floored(core)) {
+        core->hard.floor_term = core->hard.floor_index = 0;
+    }
+}
+
+/* --- start --------------------------------------------------------------------------------------- */
+
+static bool runs_are_right(const struct raftcore_start *start)
+{
+    uint64_t index = start->first_index - 1, term = 0;
+    for (uint32_t i = 0; i < start->run_count; i++) {
+        const struct raftcore_run *run = &start->runs[i];
+        if (run->first_index <= index || run->term <= term || run->first_index > start->last_index ||
+            (i == 0 && run->first_index != start->first_index)) {
+            return false;
+        }
+        index = run->first_index;
+        term = run->term;
+    }
+    return start->run_count > 0 || start->last_index + 1 == start->first_index;
+}
+
+static bool holes_are_right(const struct raftcore_start *start)
+{
+    uint64_t end = start->first_index;
+    for (uint32_t i = 0; i < start->hole_count; i++) {
+        const struct raftcore_hole *hole = &start->holes[i];
+        if (hole->first < end || hole->last < hole->first || hole->anchor_index < hole->last ||
+            hole->anchor_index > start->last_index || hole->anchor_term == 0) {
+            return false;
+        }
+        end = hole->last + 1;
+    }
+    return start->hole_count <= RAFTCORE_HOLES_MAX;
+}
+
+static bool configurations_are_right(const struct raftcore_start *start)
+{
+    uint64_t index = start->snapshot.index;
+    for (uint32_t i = 0; i < start->configuration_count; i++) {
+        const struct raftcore_configuration_entry *entry = &start->configurations[i];
+        if (entry->index <= index || entry->index > start->last_index ||
+            configuration_check(&entry->configuration) != 0) {
+            return false;
+        }
+        index = entry->index;
+    }
+    return configuration_check(&start->configuration) == 0;
+}
+
+static bool start_is_right(const struct raftcore_start *start)
+{
+    return start->session != 0 && start->first_index > 0 && start->last_index + 1 >= start->first_index &&
+           start->first_index <= start->snapshot.index + 1 && start->last_index >= start->snapshot.index &&
+           start->applied >= start->snapshot.index && start->applied <= start->last_index && runs_are_right(start) &&
+           holes_are_right(start) && configurations_are_right(start);
+}
+
+/* B3: what the term may have been is bounded by the limit; nobody gets a vote in it; the log may have held anything. */
+static void take_up_uncertain_tail(struct raftcore *core)
+{
+    core->hard.term = core->hard.term_limit;
+    core->hard.vote = RAFTCORE_VOTE_SPENT;
+    core->hard.floor_term = core->hard.term_limit;
+    core->hard.floor_index = RAFTCORE_INFINITY;
+    core->draft.hard_state = true;
+}
+
+static void take_up_lost_entries(struct raftcore *core, const struct raftcore_start *start)
+{
+    uint64_t term = start->floor_index != 0 ? start->floor_term : core->hard.term;
+    uint64_t index = start->floor_index != 0 ? start->floor_index : RAFTCORE_INFINITY;
+    if (!at_least(core->hard.floor_term, core->hard.floor_index, term, index)) {
+        core->hard.floor_term = term;
+        core->hard.floor_index = index;
+        core->draft.hard_state = true;
+    }
+}
+
+/* A23: never a term below one that this node has seen; a term that is raised has no vote yet. */
+static void raise_term_to_log(struct raftcore *core)
+{
+    uint64_t term = log_last_term(&core->log);
+    if (term < core->snapshot.term) {
+        term = core->snapshot.term;
+    }
+    if (term > core->hard.term) {
+        core->hard.term = term;
+        core->hard.vote = 0;
+        core->draft.hard_state = true;
+    }
+    if (core->hard.term_limit < core->hard.term) {
+        core->hard.term_limit = core->hard.term;
+    }
+}
+
+static bool take_over(struct raftcore *core, const struct raftcore_start *start)
+{
+    if (!log_init(&core->log, &core->memory, start) ||
+        !memory_reserve(&core->memory, (void **)&core->stack, &core->stack_capacity, sizeof(*core->stack),
+                        (uint64_t)start->configuration_count + 1)) {
+        return false;
+    }
+    core->session = start->session;
+    core->hard = start->hard_state;
+    core->snapshot = start->snapshot;
+    core->snapshot_damaged = start->snapshot_damaged;
+    core->stack_count = 1 + start->configuration_count;
+    core->stack[0] = (struct stacked){.index = start->snapshot.index, .configuration = start->configuration};
+    for (uint32_t i = 0; i < start->configuration_count; i++) {
+        core->stack[i + 1] = (struct stacked){.index = start->configurations[i].index,
+                                              .configuration = start->configurations[i].configuration};
+    }
+    core->durable_index = core->durable_last = start->last_index;
+    core->applied = core->given = start->applied;
+    core->hole_count = start->hole_count;
+    if (start->hole_count > 0) {
+        memcpy(core->holes, start->holes, start->hole_count * sizeof(core->holes[0]));
+    }
+    return true;
+}
+
+int on_start(struct raftcore *core, const struct raftcore_event *event)
+{
+    const struct raftcore_start *start = &event->start;
+    if (core->started || !start_is_right(start)) {
+        return RAFTCORE_REASON_INVALID;
+    }
+    if (!take_over(core, start)) {
+        return RAFTCORE_REASON_MEMORY;
+    }
+    core->started = true;
+    core->role = RAFTCORE_FOLLOWER;
+    /* A22: the commit index that was durable may be behind, and never ahead of what is there. */
+    if (core->hard.commit < start->applied) {
+        core->hard.commit = start->applied;
+    }
+    uint64_t hole = first_hole(core);
+    uint64_t end = hole <= start->last_index ? hole - 1 : start->last_index;
+    if (core->hard.commit > end) {
+        core->hard.commit = end > start->applied ? end : start->applied;
+    }
+    core->limit_in_force = core->hard.term_limit; /* The log repeats it when it is opened, so it is covered (B2). */
+    if (start->tail == RAFTCORE_TAIL_UNCERTAIN) {
+        take_up_uncertain_tail(core);
+    } else if (start->tail == RAFTCORE_TAIL_ENTRIES_LOST) {
+        take_up_lost_entries(core, start);
+    }
+    raise_term_to_log(core);
+    if (core->hard.term_limit - core->hard.term < TERM_LIMIT_MARGIN) {
+        persist_limit(core, core->hard.term + TERM_LIMIT_STEP);
+    }
+    if (core->draft.hard_state) {
+        core->term_sequence = core->vote_sequence = core->recovery_sequence = persist_draft_sequence(core);
+    }
+    if (core->options.lease_reads) {
+        core->no_votes_until_ns = core->now_ns + core->options.election_timeout_ns; /* A32. */
+    }
+    core->fetch_at_ns = core->now_ns;
+    uint64_t timeout = core->options.election_timeout_ns;
+    core->election_at_ns = core->now_ns + timeout + random_below(core, timeout);
+    return 0;
+}
+
+/* --- holes: asking ------------------------------------------------------------------------------- */
+
+/* The member behind the one that was asked last. */
+static uint64_t next_peer(const struct raftcore *core)
+{
+    const struct raftcore_configuration *configuration = core_configuration(core);
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < configuration->count; i++) {
+        uint64_t id = configuration->members[i].id;
+        if (id != core->options.id && id > core->fetch_peer) {
+            return id;
+        }
+        if (id != core->options.id && first == 0) {
+            first = id;
+        }
+    }
+    return first;
+}
+
+void repair_time(struct raftcore *core)
+{
+    if (core->hole_count == 0 || core->splicing || core->now_ns < core->fetch_at_ns) {
+        return;
+    }
+    core->fetch_at_ns = core->now_ns + core->options.heartbeat_ns;
+    core->fetch_peer = next_peer(core);
+    if (core->fetch_peer == 0) {
+        return;
+    }
+    const struct raftcore_hole *hole = &core->holes[0];
+    struct raftcore_message request = message_to(core, core->fetch_peer, RAFTCORE_FETCH);
+    request.index = hole->first;
+    request.hint_index = hole->anchor_index;
+    request.hint_term = hole->anchor_term;
+    message_send(core, &request, 0);
+}
+
+static int splice(struct raftcore *core, uint64_t first, const struct raftcore_entry *entries, uint32_t count)
+{
+    if (core->splicing) {
+        return 0;
+    }
+    const struct raftcore_entry *copies = message_copy_entries(core, entries, count);
+    if (copies == NULL) {
+        return RAFTCORE_REASON_MEMORY;
+    }
+    core->output.splice = (struct raftcore_splice){.first_index = first, .entries = copies, .count = count};
+    core->splicing = true;
+    return 0;
+}
+
+/* B12: accepted iff the last one is the anchor, terms do not fall, and the first joins the one in front of the hole. */
+int on_fetch_answer(struct raftcore *core, const struct raftcore_message *answer)
+{
+    if (core->hole_count == 0 || answer->to_session != core->session || (answer->flags & RAFTCORE_REFUSED) != 0 ||
+        answer->index != core->holes[0].first || answer->entry_count == 0) {
+        return RAFTCORE_REASON_STALE_TERM;
+    }
+    const struct raftcore_hole *hole = &core->holes[0];
+    uint64_t before;
+    if (hole->anchor_index - hole->first + 1 != answer->entry_count ||
+        !log_term(&core->log, hole->first - 1, &before) || before != answer->log_term) {
+        return RAFTCORE_REASON_MISMATCH;
+    }
+    for (uint32_t i = 0; i < answer->entry_count; i++) {
+        if (answer->entries[i].term < before) {
+            return RAFTCORE_REASON_MISMATCH;
+        }
+        before = answer->entries[i].term;
+    }
+    if (before != hole->anchor_term) {
+        return RAFTCORE_REASON_MISMATCH;
+    }
+    return splice(core, hole->first, answer->entries, (uint32_t)(hole->last - hole->first + 1));
+}
+
+int on_spliced(struct raftcore *core, const struct raftcore_event *event)
+{
+    core->splicing = false;
+    if (event->spliced.failed || core->hole_count == 0 || event->spliced.first != core->holes[0].first ||
+        event->spliced.last != core->holes[0].last) {
+        return event->spliced.failed ? 0 : RAFTCORE_REASON_INVALID;
+    }
+    drop_hole(core, 0);
+    core->fetch_at_ns = core->now_ns;
+    core->owes_appends = true;
+    return 0;
+}
+
+uint64_t repair_difference(struct raftcore *core, const struct raftcore_message *message)
+{
+    const struct raftcore_hole hole = core->holes[0];
+    uint64_t end = message->index + message->entry_count;
+    uint64_t term;
+    for (uint64_t index = message->index + 1; index <= end && index <= core->log.last_index; index++) {
+        uint64_t theirs = message->entries[index - message->index - 1].term;
+        bool is_unreadable = index >= hole.first && index <= hole.last;
+        if (index < core->log.first_index || (is_unreadable && index != hole.anchor_index)) {
+            continue;
+        }
+        uint64_t ours = index == hole.anchor_index ? hole.anchor_term : 0;
+        if (ours == 0 && log_term(&core->log, index, &term)) {
+            ours = term;
+        }
+        if (ours != theirs) {
+            /* Another history: ours is void from the first place that we cannot read. */
+            return index < hole.first ? index : hole.first;
+        }
+        if (index == hole.anchor_index) {
+            const struct raftcore_entry *entries = message->entries + (hole.first - message->index - 1);
+            (void)splice(core, hole.first, entries, (uint32_t)(hole.last - hole.first + 1));
+            return end + 1;
+        }
+    }
+    return end + 1; /* It ends inside: nothing is stored, and what is in front of the hole is acknowledged. */
+}
+
+/* --- holes: found, and served -------------------------------------------------------------------- */
+
+int on_hole_found(struct raftcore *core, const struct raftcore_event *event)
+{
+    struct raftcore_hole hole = event->hole.hole;
+    uint64_t term;
+    if (hole.first < core->log.first_index || hole.last < hole.first || hole.last > core->durable_index ||
+        core->hole_count == RAFTCORE_HOLES_MAX) {
+        return RAFTCORE_REASON_INVALID;
+    }
+    for (uint32_t i = 0; i < core->hole_count; i++) {
+        if (core->holes[i].first <= hole.last && hole.first <= core->holes[i].last) {
+            return 0; /* Known. */
+        }
+    }
+    /* B13: its identity is exact, for the terms are in memory. */
+    if (!HOLDS(core, log_term(&core->log, hole.last, &term))) {
+        return RAFTCORE_REASON_BROKEN;
+    }
+    hole.anchor_index = hole.last;
+    hole.anchor_term = term;
+    uint32_t place = 0;
+    while (place < core->hole_count && core->holes[place].first < hole.first) {
+        place++;
+    }
+    memmove(core->holes + place + 1, core->holes + place, (core->hole_count - place) * sizeof(core->holes[0]));
+    core->holes[place] = hole;
+    core->hole_count++;
+    core->fetch_at_ns = core->now_ns;
+    if (core_is_leader(core)) {
+        transfer_to_best(core); /* A whole peer leads better; this one goes on until it does. */
+    }
+    return 0;
+}
+
+/* Any node may fill a hole of another: (index, term) names one content. */
+int on_fetch(struct raftcore *core, const struct raftcore_message *message)
+{
+    uint64_t first = message->index, last = message->hint_index;
+    uint64_t term, before;
+    bool is_readable = last >= first && last - first < core->options.message_entries &&
+                       log_term(&core->log, last, &term) && term == message->hint_term && first > 0 &&
+                       log_term(&core->log, first - 1, &before);
+    for (uint32_t i = 0; is_readable && i < core->hole_count; i++) {
+        is_readable = core->holes[i].last < first || core->holes[i].first > last;
+    }
+    const struct raftcore_entry *held = is_readable ? log_held(&core->log, first) : NULL;
+    if (!is_readable) {
+        message_refuse(core, message, RAFTCORE_REASON_MISMATCH);
+        return RAFTCORE_REASON_MISMATCH;
+    }
+    struct raftcore_message answer = message_to(core, message->from, RAFTCORE_FETCH_ANSWER);
+    answer.to_session = message->session;
+    answer.index = first;
+    answer.log_term = before;
+    if (held != NULL) {
+        answer.entries = held;
+        answer.entry_count = (uint32_t)(last - first + 1);
+        message_send(core, &answer, 0);
+        return 0;
+    }
+    /* They must be read back; the answer goes out with what is loaded. */
+    struct outputs *out = &core->out;
+    if (core->serving.to != 0 && core->now_ns - core->serving.since_ns < core->options.election_timeout_ns) {
+        message_refuse(core, message, RAFTCORE_REASON_PERSIST_FULL);
+        return RAFTCORE_REASON_PERSIST_FULL;
+    }
+    if (last >= core->log.held_first || !memory_reserve(&core->memory, (void **)&out->loads, &out->load_capacity,
+                                                        sizeof(*out->loads), (uint64_t)out->load_count + 1)) {
+        message_refuse(core, message, RAFTCORE_REASON_MEMORY);
+        return RAFTCORE_REASON_MEMORY;
+    }
+    core->serving = (struct serving){.to = message->from, .first = first, .last = last, .since_ns = core->now_ns};
+    core->serving.answer = answer;
+    out->loads[out->load_count++] = (struct raftcore_load){
+        .peer = RAFTCORE_PEERS_NONE, .first_index = first, .count = (uint32_t)(last - first + 1), .bytes = UINT32_MAX};
+    return 0;
+}
+
+int repair_loaded(struct raftcore *core, const struct raftcore_event *event)
+{
+    struct serving serving = core->serving;
+    uint64_t count = serving.last - serving.first + 1;
+    uint64_t term;
+    core->serving = (struct serving){0};
+    if (serving.to == 0 || event->loaded.first_index != serving.first || event->loaded.entries == NULL ||
+        event->loaded.count != count) {
+        return RAFTCORE_REASON_STALE_STREAM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!log_term(&core->log, serving.first + i, &term) || term != event->loaded.entries[i].term) {
+            return RAFTCORE_REASON_STALE_STREAM;
+        }
+    }
+    serving.answer.entries = message_copy_entries(core, event->loaded.entries, (uint32_t)count);
+    serving.answer.entry_count = (uint32_t)count;
+    if (serving.answer.entries != NULL) {
+        message_send(core, &serving.answer, 0);
+    }
+    return 0;
+}
