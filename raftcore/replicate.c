@@ -487,6 +487,10 @@ void replicate_time(struct raftcore *core)
         if (waits && core->now_ns - since >= core->options.resend_ns) {
             peer->sent_ns = core->now_ns;
             if (peer->state == RAFTCORE_SEND_SNAPSHOT) {
+                /* With all of it taken its last answer is lost: the first piece makes the peer say what it has. */
+                if (peer->snapshot_taken == peer->snapshot.bytes) {
+                    peer->snapshot_taken = 0;
+                }
                 peer->snapshot_sent = peer->snapshot_taken;
                 snapshot_send(core, peer);
             } else {

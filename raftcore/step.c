@@ -269,7 +269,11 @@ static uint64_t next_deadline(const struct raftcore *core)
 static void finish(struct raftcore *core)
 {
     fire_deadlines(core);
-    replicate_commit(core);
+    uint64_t commit;
+    do { /* A commit may bring a configuration by which more is committed. */
+        commit = core->hard.commit;
+        replicate_commit(core);
+    } while (core->broken == 0 && core->hard.commit > commit);
     replicate_pay(core);
     if (core->retires) {
         retire(core);

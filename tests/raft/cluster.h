@@ -63,6 +63,8 @@ void cluster_set_snapshots(struct cluster *cluster, uint64_t every, uint64_t kee
  */
 /* Is everything that was applied anywhere also on the disk of another node than this one? */
 bool cluster_has_copy_elsewhere(const struct cluster *cluster, unsigned id);
+/* Has another node this entry, readable? */
+bool cluster_holds_elsewhere(const struct cluster *cluster, unsigned id, uint64_t index);
 void cluster_damage(struct cluster *cluster, unsigned id, bool tail, uint64_t hole);
 
 /* An event for a node; returns the step's reason. */

@@ -24,6 +24,7 @@ struct run {
     unsigned nodes, voters;
     bool damage;
     unsigned damaged; /* One at a time. */
+    bool blocked;
 };
 
 static unsigned any_node(struct run *run)
@@ -186,12 +187,29 @@ static void disturb(struct run *run)
 /* Too few voters are left whole to elect one: the operator's word (B16). */
 static void call_the_roll(struct run *run)
 {
-    for (unsigned id = 1; id <= run->nodes; id++) {
+    for (unsigned id = 1; id <= run->nodes && cluster_leader(run->cluster) == 0; id++) {
         struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN};
         event.campaign.roll_call = true;
         (void)cluster_step(run->cluster, id, &event);
         cluster_run(run->cluster, 500 * MS);
     }
+}
+
+/* Does a node miss an entry that no other node holds as an entry any more, or that it has nobody to ask for (B17)? */
+static bool has_lost_entry(struct run *run)
+{
+    for (unsigned id = 1; id <= run->nodes; id++) {
+        struct raftcore_status status;
+        raftcore_status(cluster_core(run->cluster, id), &status);
+        bool is_alone = status.configuration.count == 1;
+        if (status.hole_count > 0 && is_alone) {
+            return true;
+        }
+        if (status.hole_count > 0 && !cluster_holds_elsewhere(run->cluster, id, status.holes[0].first)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void recover(struct run *run)
@@ -204,12 +222,10 @@ static void recover(struct run *run)
         cluster_slow_apply(cluster, id, false);
     }
     uint64_t value = 0, end = cluster_now(cluster) + LIVE_NS, index = 0;
-    bool has_called = !run->damage;
     while (cluster_failure(cluster) == NULL && cluster_now(cluster) < end) {
         unsigned leader = cluster_leader(cluster);
-        if (leader == 0 && !has_called && end - cluster_now(cluster) < LIVE_NS / 2) {
+        if (leader == 0 && run->damage && end - cluster_now(cluster) < LIVE_NS / 2) {
             call_the_roll(run);
-            has_called = true;
         }
         if (leader != 0 && cluster_propose(cluster, leader, ++run->value, 16) != 0) {
             value = run->value;
@@ -229,6 +245,10 @@ static void recover(struct run *run)
         if (all) {
             return;
         }
+    }
+    if (cluster_failure(cluster) == NULL && run->damage && has_lost_entry(run)) {
+        run->blocked = true; /* The operator's to repair. */
+        return;
     }
     if (cluster_failure(cluster) == NULL) {
         cluster_fail(cluster, "no progress %llu ms after the faults stopped", (unsigned long long)(LIVE_NS / MS));
@@ -264,7 +284,7 @@ static void tell_status(struct cluster *cluster, unsigned id)
     }
 }
 
-static bool run_seed(uint64_t seed, bool trace, uint64_t *steps, uint64_t *committed)
+static bool run_seed(uint64_t seed, bool trace, uint64_t *steps, uint64_t *committed, uint64_t *blocked)
 {
     struct cluster_options options = {.seed = seed, .trace = trace ? stdout : NULL};
     uint64_t draw = seed * 0x9e3779b97f4a7c15U;
@@ -299,6 +319,7 @@ static bool run_seed(uint64_t seed, bool trace, uint64_t *steps, uint64_t *commi
     }
     *steps += cluster_steps(run.cluster);
     *committed += cluster_committed(run.cluster);
+    *blocked += run.blocked;
     const char *failure = cluster_failure(run.cluster);
     for (unsigned id = 1; failure != NULL && trace && id <= run.nodes; id++) {
         tell_status(run.cluster, id);
@@ -329,14 +350,15 @@ int main(int count, char **arguments)
     }
     struct timespec began, ended;
     clock_gettime(CLOCK_MONOTONIC, &began);
-    uint64_t steps = 0, committed = 0, failed = 0;
+    uint64_t steps = 0, committed = 0, failed = 0, blocked = 0;
     for (uint64_t seed = first; seed <= last; seed++) {
-        failed += !run_seed(seed, trace, &steps, &committed);
+        failed += !run_seed(seed, trace, &steps, &committed, &blocked);
     }
     clock_gettime(CLOCK_MONOTONIC, &ended);
     double seconds = (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
-    printf("raft_random: seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " failed; %" PRIu64 " steps, %" PRIu64
+    printf("result: raft_random: seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " failed, %" PRIu64
+           " blocked by an entry that no other member holds; %" PRIu64 " steps, %" PRIu64
            " entries committed, %.0f steps a second\n",
-           first, last, failed, steps, committed, (double)steps / seconds);
+           first, last, failed, blocked, steps, committed, (double)steps / seconds);
     return failed == 0 ? 0 : 1;
 }
