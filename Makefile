@@ -173,8 +173,8 @@ crash: $(OUT)/crash_wal
 	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)
 kill: $(OUT)/kill_wal
 	$(OUT)/kill_wal --kills $(KILLS) --seed $(SEED)
-zoo: $(OUT)/.setup-test $(OUT)/zoo_wal
-	@$(OUT)/zoo_wal
+zoo: $(OUT)/.setup-test $(OUT)/zoo_wal $(OUT)/zoo_raft
+	@$(OUT)/zoo_wal && $(OUT)/zoo_raft
 fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz-%: tests/fuzz_%.c
 	@mkdir -p build/fuzz/$*

@@ -8,9 +8,11 @@
  * Invariants: ids rise; a member is a voter of the new side, or a learner, or neither while it still is a voter of the
  * old side; a learner-to-be (LEARNER_NEXT) is a voter of the old side and not of the new; the new side has a voter.
  *
- * May include: configuration.h. */
+ * May include: configuration.h, zoo.h. */
 
 #include "raftcore/configuration.h"
+
+#include "raftcore/zoo.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -218,7 +220,7 @@ int configuration_simple(const struct raftcore_configuration *before, const stru
     if (reason != 0) {
         return reason;
     }
-    return at_most_one_voter_changes(before, after) ? 0 : RAFTCORE_REASON_TOO_MANY;
+    return at_most_one_voter_changes(before, after) || ZOO(many_at_once) ? 0 : RAFTCORE_REASON_TOO_MANY;
 }
 
 int configuration_enter_joint(const struct raftcore_configuration *before, bool leave_automatically,

@@ -3,7 +3,7 @@
  * Handlers change state and mark what is owed; step.c's finish() pays, in a fixed order: commit, appends, the unit, the
  * messages, the deadline. So one event makes one unit, however many handlers it went through.
  *
- * May include: log.h, progress.h, quorum.h. */
+ * May include: log.h, progress.h, quorum.h, zoo.h. */
 
 #ifndef RAFTCORE_CORE_H
 #define RAFTCORE_CORE_H
@@ -11,6 +11,7 @@
 #include "raftcore/log.h"
 #include "raftcore/progress.h"
 #include "raftcore/quorum.h"
+#include "raftcore/zoo.h"
 
 enum {
     PEERS_MAX = 2 * RAFTCORE_MEMBERS_MAX, /* Members, and removed ones that do not know it yet. */

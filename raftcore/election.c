@@ -189,7 +189,7 @@ static void start_election(struct raftcore *core)
     core->campaign_sequence = core->vote_sequence;
     core->campaign_waits = true;
     core->election_at_ns = RAFTCORE_INFINITY; /* It runs from when the requests leave (A11). */
-    ask_for_votes(core, RAFTCORE_VOTE_REQUEST, core->hard.term, core->campaign_sequence);
+    ask_for_votes(core, RAFTCORE_VOTE_REQUEST, core->hard.term, ZOO(request_at_once) ? 0 : core->campaign_sequence);
 }
 
 static void follow_tally(struct raftcore *core)
@@ -267,7 +267,15 @@ void election_persisted(struct raftcore *core)
 /* The election restriction (section 5.4.1), with the floor: what the log may have held counts as held (B7). */
 static bool is_up_to_date(const struct raftcore *core, const struct raftcore_message *request)
 {
-    if (!at_least(request->log_term, request->index, log_last_term(&core->log), core->log.last_index)) {
+    uint64_t last_index = core->log.last_index, last_term = log_last_term(&core->log);
+    if (ZOO(log_not_compared) || (ZOO(last_term_not_compared) && request->index >= last_index)) {
+        return true;
+    }
+    if (ZOO(hole_taken_as_end) && core->hole_count > 0) {
+        last_index = first_hole(core) - 1;
+        (void)log_term(&core->log, last_index, &last_term);
+    }
+    if (!at_least(request->log_term, request->index, last_term, last_index)) {
         return false;
     }
     return (request->flags & RAFTCORE_ROLL_CALL) != 0 ||
@@ -305,6 +313,9 @@ int on_pre_vote_request(struct raftcore *core, const struct raftcore_message *re
     if (request->term <= core->hard.term) {
         return refuse(core, request, RAFTCORE_REASON_STALE_TERM);
     }
+    if (ZOO(pre_vote_changes_term)) {
+        (void)enter_term(core, request->term, 0);
+    }
     int reason = no_vote_reason(core, request);
     if (reason == 0 && request->term > core->limit_in_force) {
         persist_limit(core, request->term + TERM_LIMIT_STEP);
@@ -337,7 +348,7 @@ int on_vote_request(struct raftcore *core, const struct raftcore_message *reques
         return RAFTCORE_REASON_TERM_LIMIT;
     }
     bool is_free = core->hard.vote == 0 && core->leader == 0;
-    if (core->hard.vote != request->from && !is_free) {
+    if (core->hard.vote != request->from && !is_free && !ZOO(vote_twice)) {
         return refuse(core, request, RAFTCORE_REASON_VOTED);
     }
     if (!is_up_to_date(core, request)) {
@@ -350,7 +361,7 @@ int on_vote_request(struct raftcore *core, const struct raftcore_message *reques
     struct raftcore_message answer = message_to(core, request->from, RAFTCORE_VOTE_ANSWER);
     answer.to_session = request->session;
     answer.round = request->round;
-    message_send(core, &answer, core->vote_sequence); /* A8. */
+    message_send(core, &answer, ZOO(vote_at_once) ? 0 : core->vote_sequence); /* A8. */
     return 0;
 }
 
@@ -359,6 +370,17 @@ int on_vote_answer(struct raftcore *core, const struct raftcore_message *answer)
     bool is_pre_vote = answer->kind == RAFTCORE_PRE_VOTE_ANSWER;
     bool refused = (answer->flags & RAFTCORE_REFUSED) != 0;
     uint32_t role = is_pre_vote ? RAFTCORE_PRE_CANDIDATE : RAFTCORE_CANDIDATE;
+    if (ZOO(pre_vote_counted_as_vote) && core->role == RAFTCORE_CANDIDATE && is_pre_vote && !refused &&
+        answer->term == core->hard.term && answer->round + 1 == core->campaign) {
+        const struct raftcore_member *found = configuration_find(core_configuration(core), answer->from);
+        if (found != NULL) {
+            core->votes[found - core_configuration(core)->members] = QUORUM_YES;
+            if (core->durable_sequence >= core->campaign_sequence) {
+                follow_tally(core);
+            }
+        }
+        return 0;
+    }
     uint64_t granted_term = is_pre_vote ? core->hard.term + 1 : core->hard.term;
     /* An answer to an earlier campaign, or of the other kind, counts for nothing (D2 of the bug list). */
     if (core->role != role || answer->round != core->campaign || answer->to_session != core->session ||

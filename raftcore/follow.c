@@ -69,8 +69,8 @@ static int accept(struct raftcore *core, const struct raftcore_message *message,
 {
     uint64_t hole = first_hole(core);
     struct raftcore_message answer = follow_answer(core, message, RAFTCORE_APPEND_ANSWER);
-    answer.index = match < hole ? match : hole - 1;
-    message_send(core, &answer, persist_after_match(core, answer.index));
+    answer.index = match < hole || ZOO(hole_acknowledged) ? match : hole - 1;
+    message_send(core, &answer, ZOO(answer_at_once) ? 0 : persist_after_match(core, answer.index));
     return 0;
 }
 
@@ -117,7 +117,8 @@ static void take(struct raftcore *core, const struct raftcore_message *message, 
         persist_push(core, &entry);
         if (entry.type == RAFTCORE_ENTRY_CONFIGURATION) {
             struct raftcore_configuration configuration;
-            if (HOLDS(core, member_entry_is_right(&entry, &configuration))) {
+            if (HOLDS(core, member_entry_is_right(&entry, &configuration)) &&
+                (!ZOO(configuration_at_commit) || from + i <= message->commit)) {
                 member_push(core, from + i, &configuration); /* In force from now on (C1). */
             }
         }
@@ -144,13 +145,20 @@ int on_append(struct raftcore *core, const struct raftcore_message *message)
         (void)log_term(&core->log, hint, &term);
         return refuse(core, message, RAFTCORE_REASON_MISMATCH, hint, term);
     }
-    if (!is_behind_snapshot && (!log_term(&core->log, message->index, &term) || term != message->log_term)) {
+    bool is_other = !log_term(&core->log, message->index, &term) || term != message->log_term;
+    if (ZOO(previous_not_checked) && message->index <= last) {
+        is_other = false;
+    }
+    if (!is_behind_snapshot && is_other) {
         uint64_t hint_term;
         uint64_t hint = log_last_with_term_up_to(&core->log, message->index < last ? message->index : last,
                                                  message->log_term, &hint_term);
         return refuse(core, message, RAFTCORE_REASON_MISMATCH, hint, hint_term);
     }
     uint64_t from = end >= first_hole(core) ? repair_difference(core, message) : first_difference(core, message);
+    if (ZOO(cut_on_match) && message->entry_count > 0 && message->index + 1 > core->hard.commit) {
+        from = message->index + 1;
+    }
     if (from <= end && from <= core->hard.commit) {
         return quarantine(core, message); /* A25: nothing committed is cut. */
     }
@@ -170,6 +178,9 @@ int on_append(struct raftcore *core, const struct raftcore_message *message)
         take(core, message, from);
     }
     uint64_t vouched = message->commit < end ? message->commit : end; /* A20. */
+    if (ZOO(commit_beyond_message)) {
+        vouched = message->commit < core->log.last_index ? message->commit : core->log.last_index;
+    }
     uint64_t hole = first_hole(core);
     commit_to(core, vouched < hole ? vouched : hole - 1);
     return accept(core, message, end);

@@ -62,6 +62,10 @@ void member_truncate(struct raftcore *core, uint64_t from)
 {
     bool popped = false;
     while (core->stack_count > 1 && core_configuration_index(core) >= from) {
+        if (ZOO(configuration_not_rolled_back)) {
+            core->stack[core->stack_count - 1].index = from - 1;
+            return;
+        }
         core->stack_count--;
         popped = true;
     }
@@ -88,10 +92,10 @@ static int gate(const struct raftcore *core, bool is_leave)
     if (!core_is_leader(core)) {
         return core->leader == 0 ? RAFTCORE_REASON_NOT_LEADER : RAFTCORE_REASON_LEADER_ELSEWHERE;
     }
-    if (core->hard.commit < core->term_first_index) {
+    if (core->hard.commit < core->term_first_index && !ZOO(change_before_commit)) {
         return RAFTCORE_REASON_NOT_COMMITTED;
     }
-    if (core_configuration_index(core) > core->hard.commit) {
+    if (core_configuration_index(core) > core->hard.commit && !ZOO(change_while_pending)) {
         return RAFTCORE_REASON_CHANGE_PENDING;
     }
     if (configuration_is_joint(core_configuration(core)) != is_leave) {
@@ -121,6 +125,10 @@ static int append_configuration(struct raftcore *core, const struct raftcore_con
         return reason;
     }
     member_push(core, index, configuration);
+    struct raftcore_configuration left;
+    if (ZOO(left_early) && configuration->leave_automatically && configuration_leave_joint(configuration, &left) == 0) {
+        (void)append_configuration(core, &left);
+    }
     return 0;
 }
 

@@ -120,7 +120,7 @@ void persist_truncate(struct raftcore *core, uint64_t from)
     if (core->draft.truncate_from == 0 || from < core->draft.truncate_from) {
         core->draft.truncate_from = from;
     }
-    if (core->durable_index >= from) {
+    if (core->durable_index >= from && !ZOO(durable_index_not_lowered)) {
         core->durable_index = from - 1;
     }
 }
@@ -190,7 +190,7 @@ static void recompute_durable_index(struct raftcore *core)
     uint64_t durable = core->durable_last;
     for (uint32_t i = 0; i < core->flight_count; i++) {
         uint64_t touched = flight_at(core, i)->first_touched;
-        if (touched <= durable) {
+        if (touched <= durable && !ZOO(durable_index_not_lowered)) {
             durable = touched - 1;
         }
     }
@@ -202,6 +202,9 @@ static void recompute_durable_index(struct raftcore *core)
 uint64_t persist_after_match(const struct raftcore *core, uint64_t index)
 {
     uint64_t after = core->term_sequence;
+    if (ZOO(durable_index_not_lowered) && index <= core->durable_index) {
+        return after;
+    }
     if (first_touched(&core->draft) <= index) {
         return persist_draft_sequence(core);
     }
@@ -251,6 +254,9 @@ void persist_unit(struct raftcore *core)
                                    .install_snapshot = draft->install,
                                    .keep_suffix = draft->keep_suffix,
                                    .snapshot = draft->snapshot};
+    if (ZOO(floor_forgotten)) {
+        unit->hard_state.floor_term = unit->hard_state.floor_index = 0;
+    }
     if (draft->first_index != 0) {
         unit->first_index = draft->first_index;
         unit->entries = log_held(&core->log, draft->first_index);

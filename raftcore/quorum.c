@@ -7,16 +7,20 @@
  *
  * Invariants: a joint configuration never agrees on more than each of its sides alone.
  *
- * May include: quorum.h. */
+ * May include: quorum.h, zoo.h. */
 
 #include "raftcore/quorum.h"
+
+#include "raftcore/zoo.h"
 
 static uint64_t reached_by(const struct raftcore_configuration *configuration, const uint64_t *values, uint32_t side)
 {
     uint64_t falling[RAFTCORE_MEMBERS_MAX];
     uint32_t count = 0;
     for (uint32_t i = 0; i < configuration->count; i++) {
-        if ((configuration->members[i].flags & side) == 0) {
+        bool is_counted_learner =
+            ZOO(learner_counts) && side == RAFTCORE_VOTER && (configuration->members[i].flags & RAFTCORE_LEARNER) != 0;
+        if ((configuration->members[i].flags & side) == 0 && !is_counted_learner) {
             continue;
         }
         uint32_t at = count++;
@@ -33,6 +37,9 @@ uint64_t quorum_reached(const struct raftcore_configuration *configuration, cons
 {
     uint64_t with_new = reached_by(configuration, values, RAFTCORE_VOTER);
     uint64_t with_old = reached_by(configuration, values, RAFTCORE_VOTER_OLD);
+    if (ZOO(one_side_counts)) {
+        return with_new;
+    }
     return with_new < with_old ? with_new : with_old;
 }
 
@@ -41,7 +48,9 @@ static enum quorum_result votes_of(const struct raftcore_configuration *configur
 {
     uint32_t count = 0, yes = 0, no = 0;
     for (uint32_t i = 0; i < configuration->count; i++) {
-        if ((configuration->members[i].flags & side) != 0) {
+        bool is_counted_learner =
+            ZOO(learner_counts) && side == RAFTCORE_VOTER && (configuration->members[i].flags & RAFTCORE_LEARNER) != 0;
+        if ((configuration->members[i].flags & side) != 0 || is_counted_learner) {
             count++;
             yes += votes[i] == QUORUM_YES;
             no += votes[i] == QUORUM_NO;
@@ -58,7 +67,7 @@ enum quorum_result quorum_votes(const struct raftcore_configuration *configurati
 {
     enum quorum_result with_new = votes_of(configuration, votes, RAFTCORE_VOTER);
     enum quorum_result with_old = votes_of(configuration, votes, RAFTCORE_VOTER_OLD);
-    if (with_new == with_old) {
+    if (with_new == with_old || ZOO(one_side_counts)) {
         return with_new;
     }
     return with_new == QUORUM_LOST || with_old == QUORUM_LOST ? QUORUM_LOST : QUORUM_PENDING;

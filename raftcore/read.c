@@ -38,7 +38,7 @@ static void tell(struct raftcore *core, const struct read *read, uint16_t reason
 
 static bool term_is_committed(const struct raftcore *core)
 {
-    return core_is_leader(core) && core->hard.commit >= core->term_first_index;
+    return core_is_leader(core) && (core->hard.commit >= core->term_first_index || ZOO(read_before_commit));
 }
 
 /* The next round confirms it: one that is on its way may have begun before the read came. */
@@ -47,6 +47,12 @@ static void join_round(struct raftcore *core, struct read *read)
     read->index = core->hard.commit;
     read->round = core->round + 1;
     read->state = READ_IN_ROUND;
+    if (ZOO(read_without_round)) {
+        read->state = READ_CONFIRMED;
+    }
+    if (ZOO(round_of_earlier_read)) {
+        read->round = core->round > 0 ? core->round - 1 : 0;
+    }
 }
 
 static void move_on(struct raftcore *core, struct read *read)

@@ -124,11 +124,17 @@ static bool start_is_right(const struct raftcore_start *start)
 /* B3: what the term may have been is bounded by the limit; nobody gets a vote in it; the log may have held anything. */
 static void take_up_uncertain_tail(struct raftcore *core)
 {
+    if (ZOO(uncertain_taken_as_absent)) {
+        return;
+    }
+    core->draft.hard_state = true;
+    core->hard.floor_term = ZOO(floor_from_what_reads) ? log_last_term(&core->log) : core->hard.term_limit;
+    core->hard.floor_index = RAFTCORE_INFINITY;
+    if (ZOO(term_not_limited)) {
+        return;
+    }
     core->hard.term = core->hard.term_limit;
     core->hard.vote = RAFTCORE_VOTE_SPENT;
-    core->hard.floor_term = core->hard.term_limit;
-    core->hard.floor_index = RAFTCORE_INFINITY;
-    core->draft.hard_state = true;
 }
 
 static void take_up_lost_entries(struct raftcore *core, const struct raftcore_start *start)
@@ -340,6 +346,9 @@ uint64_t repair_difference(struct raftcore *core, const struct raftcore_message 
             (void)splice(core, hole.first, entries, (uint32_t)(hole.last - hole.first + 1));
             return end + 1;
         }
+    }
+    if (ZOO(hole_filled_in_part)) {
+        return hole.first;
     }
     return end + 1; /* It ends inside: nothing is stored, and what is in front of the hole is acknowledged. */
 }

@@ -262,12 +262,16 @@ int on_loaded(struct raftcore *core, const struct raftcore_event *event)
 struct progress *peer_of_answer(struct raftcore *core, const struct raftcore_message *answer)
 {
     struct progress *peer = core_is_leader(core) ? peer_find(core, answer->from) : NULL;
-    if (peer == NULL || answer->term != core->hard.term || answer->to_session != core->session) {
+    if (peer == NULL || answer->term != core->hard.term ||
+        (answer->to_session != core->session && !ZOO(old_answers_counted))) {
         return NULL;
     }
     const struct raftcore_member *member = configuration_find(core_configuration(core), peer->id);
     if (member != NULL && member->log_id != 0 && member->log_id != answer->log_id) {
         return NULL; /* B1: a wiped log is not that member. */
+    }
+    if (ZOO(old_answers_counted)) {
+        return peer;
     }
     if (peer->session != 0 && peer->session != answer->session) {
         begin_record(core, peer, peer->id); /* B9: what an earlier start of it had is not known any more. */
@@ -344,6 +348,9 @@ static void values_of(struct raftcore *core, uint64_t *values, uint64_t own, uin
             values[i] = own;
         }
     }
+    if (ZOO(leader_counts_itself) && !core_is_voter(core) && configuration->count > 0) {
+        values[0] = own;
+    }
 }
 
 static uint64_t match_of(const struct progress *peer)
@@ -371,8 +378,9 @@ void replicate_confirm_rounds(struct raftcore *core)
     }
     core->round_confirmed = confirmed;
     if (core->round - confirmed < ROUND_TIMES) { /* Counted from when the round was sent (E3 of the bug list). */
-        core->lease_until_ns = core->round_sent_ns[confirmed % ROUND_TIMES] + core->options.election_timeout_ns -
-                               core->options.clock_drift_ns;
+        uint64_t since_ns = ZOO(lease_without_start) ? core->now_ns + core->options.election_timeout_ns
+                                                     : core->round_sent_ns[confirmed % ROUND_TIMES];
+        core->lease_until_ns = since_ns + core->options.election_timeout_ns - core->options.clock_drift_ns;
     }
     read_advance(core);
 }
@@ -422,11 +430,12 @@ void replicate_commit(struct raftcore *core)
     }
     uint64_t matches[RAFTCORE_MEMBERS_MAX];
     uint64_t hole = first_hole(core);
-    values_of(core, matches, core->durable_index < hole ? core->durable_index : hole - 1, match_of); /* A18. */
+    uint64_t own = ZOO(self_counted_at_issue) ? core->log.last_index : core->durable_index; /* A18. */
+    values_of(core, matches, own < hole ? own : hole - 1, match_of);
     uint64_t reached = quorum_reached(core_configuration(core), matches);
     uint64_t term;
     if (reached <= core->hard.commit || !HOLDS(core, reached <= core->log.last_index) ||
-        !log_term(&core->log, reached, &term) || term != core->hard.term) { /* A19. */
+        !log_term(&core->log, reached, &term) || (term != core->hard.term && !ZOO(old_term_committed))) { /* A19. */
         return;
     }
     commit_to(core, reached);

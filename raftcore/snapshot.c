@@ -166,9 +166,10 @@ static void install(struct raftcore *core, const struct receiving *receiving)
 {
     const struct raftcore_snapshot *snapshot = &receiving->snapshot;
     uint64_t term;
-    bool keep = log_term(&core->log, snapshot->index, &term) && term == snapshot->term;
+    bool keep = (ZOO(snapshot_keeps_any_suffix) && core->log.last_index > snapshot->index) ||
+                (log_term(&core->log, snapshot->index, &term) && term == snapshot->term);
     persist_install(core, snapshot, keep);
-    if (!keep) {
+    if (!keep && !ZOO(snapshot_keeps_configurations)) {
         core->stack_count = 1;
         core->stack[0] = (struct stacked){.index = snapshot->index, .configuration = receiving->configuration};
     } else {

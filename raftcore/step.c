@@ -232,6 +232,7 @@ static void give_out(struct raftcore *core)
 {
     uint64_t hole = first_hole(core);
     uint64_t to = core->hard.commit < core->durable_index ? core->hard.commit : core->durable_index; /* A21. */
+    to = ZOO(applied_before_durable) ? core->hard.commit : to;
     to = to < hole ? to : hole - 1;
     core->output.apply_from = core->output.apply_to = core->given + 1;
     if (to > core->given && core->output.restore_index == 0) {

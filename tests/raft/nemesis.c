@@ -1,0 +1,332 @@
+/* nemesis.c - one seed's life of a cluster, under every fault there is.
+ *
+ * Each seed draws a cluster, its timing and its faults: loss, doubling, reordering, partitions (whole, one-way,
+ * partial), crashes that keep any prefix of what was on its way to the disk, stalled disks, slow state machines, clocks
+ * that jump, changes of membership, transfers, snapshots, damaged tails and entries. Then the faults stop: within
+ * LIVE_NS of virtual time there must be a leader that commits a new entry on all members. */
+
+#define _GNU_SOURCE
+#include "tests/raft/nemesis.h"
+
+#include "tests/raft/cluster.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIVE_NS (30000 * MS) /* Of virtual time, election timeouts being 1 s. */
+
+struct run {
+    struct cluster *cluster;
+    uint64_t value;
+    unsigned nodes, voters;
+    bool damage;
+    unsigned damaged; /* One at a time. */
+    bool blocked;
+};
+
+static unsigned any_node(struct run *run)
+{
+    return 1 + (unsigned)cluster_random(run->cluster, run->nodes);
+}
+
+static void propose_somewhere(struct run *run)
+{
+    uint64_t many = 1 + cluster_random(run->cluster, 8);
+    for (unsigned id = 1; id <= run->nodes; id++) {
+        for (uint64_t i = 0; i < many; i++) {
+            (void)cluster_propose(run->cluster, id, ++run->value, 8 + (uint32_t)cluster_random(run->cluster, 200));
+        }
+    }
+}
+
+static void cut_somewhere(struct run *run)
+{
+    struct cluster *cluster = run->cluster;
+    switch (cluster_random(cluster, 6)) {
+    case 0:
+        cluster_isolate(cluster, any_node(run), true);
+        break;
+    case 1: /* One way. */
+        cluster_link(cluster, any_node(run), any_node(run), false);
+        break;
+    case 2: /* Only one node hears everybody: the bridge of a partial partition. */
+        for (unsigned a = 1; a <= run->nodes; a++) {
+            for (unsigned b = 1; b <= run->nodes; b++) {
+                cluster_link(cluster, a, b, a == 1 || b == 1);
+            }
+        }
+        break;
+    case 3: { /* Two halves. */
+        unsigned half = any_node(run);
+        for (unsigned a = 1; a <= run->nodes; a++) {
+            for (unsigned b = 1; b <= run->nodes; b++) {
+                cluster_link(cluster, a, b, (a <= half) == (b <= half));
+            }
+        }
+        break;
+    }
+    case 4: { /* A chain: each hears its neighbours only. */
+        for (unsigned a = 1; a <= run->nodes; a++) {
+            for (unsigned b = 1; b <= run->nodes; b++) {
+                cluster_link(cluster, a, b, a + 1 == b || b + 1 == a);
+            }
+        }
+        break;
+    }
+    default:
+        for (unsigned a = 1; a <= run->nodes; a++) {
+            for (unsigned b = 1; b <= run->nodes; b++) {
+                cluster_link(cluster, a, b, true);
+            }
+        }
+    }
+}
+
+static bool is_whole(struct run *run, unsigned id)
+{
+    struct raftcore_status status;
+    if (!cluster_is_up(run->cluster, id)) {
+        return false;
+    }
+    raftcore_status(cluster_core(run->cluster, id), &status);
+    return status.hole_count == 0 && status.hard_state.floor_index == 0;
+}
+
+static void crash_or_start(struct run *run)
+{
+    unsigned id = any_node(run);
+    if (cluster_is_up(run->cluster, id)) {
+        bool may_damage = run->damage && (run->damaged == 0 || is_whole(run, run->damaged)) && is_whole(run, id);
+        for (unsigned other = 1; other <= run->voters; other++) {
+            may_damage = may_damage && (other == id || is_whole(run, other));
+        }
+        cluster_crash(run->cluster, id);
+        may_damage = may_damage && cluster_has_copy_elsewhere(run->cluster, id);
+        if (may_damage && cluster_random(run->cluster, 2) == 0) {
+            run->damaged = id;
+            uint64_t hole = cluster_random(run->cluster, 2) * (1 + cluster_random(run->cluster, 30));
+            uint64_t applied = cluster_applied_index(run->cluster, id);
+            cluster_damage(run->cluster, id, hole == 0, hole == 0 || applied <= hole ? 0 : applied - hole);
+        }
+    } else {
+        cluster_restart(run->cluster, id);
+    }
+}
+
+static void change_members(struct run *run)
+{
+    unsigned leader = cluster_leader(run->cluster);
+    if (leader == 0) {
+        return;
+    }
+    struct raftcore_change changes[2];
+    struct raftcore_event event = {.kind = RAFTCORE_CHANGE};
+    event.change.count = (uint32_t)cluster_random(run->cluster, 3);
+    for (uint32_t i = 0; i < event.change.count; i++) {
+        unsigned id = any_node(run);
+        changes[i] = (struct raftcore_change){
+            .kind = 1 + (uint32_t)cluster_random(run->cluster, 4), .id = id, .log_id = 1000 + id};
+    }
+    event.change.changes = changes;
+    event.change.transition = (uint32_t)cluster_random(run->cluster, 3);
+    (void)cluster_step(run->cluster, leader, &event);
+}
+
+static void disturb(struct run *run)
+{
+    struct cluster *cluster = run->cluster;
+    struct raftcore_event event = {0};
+    unsigned id = any_node(run);
+    switch (cluster_random(cluster, 16)) {
+    case 0:
+    case 1:
+        cut_somewhere(run);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        crash_or_start(run);
+        break;
+    case 5:
+        cluster_stall_disk(cluster, id, cluster_random(cluster, 2) == 0);
+        break;
+    case 6:
+        cluster_slow_apply(cluster, id, cluster_random(cluster, 2) == 0);
+        break;
+    case 7:
+        if (cluster_is_up(cluster, id)) {
+            cluster_jump_clock(cluster, id, cluster_random(cluster, 3000) * MS);
+        }
+        break;
+    case 8:
+    case 9:
+        change_members(run);
+        break;
+    case 10:
+        event.kind = RAFTCORE_TRANSFER_LEADERSHIP;
+        event.transfer.to = cluster_random(cluster, 2) * id;
+        (void)cluster_step(cluster, cluster_leader(cluster) != 0 ? cluster_leader(cluster) : id, &event);
+        break;
+    case 11:
+    case 12:
+        (void)cluster_read(cluster, id);
+        break;
+    case 13:
+        event.kind = RAFTCORE_CAMPAIGN;
+        event.campaign.at_once = cluster_random(cluster, 2) == 0;
+        (void)cluster_step(cluster, id, &event);
+        break;
+    default:
+        propose_somewhere(run);
+    }
+}
+
+/* Too few voters are left whole to elect one: the operator's word (B16). */
+static void call_the_roll(struct run *run)
+{
+    for (unsigned id = 1; id <= run->nodes && cluster_leader(run->cluster) == 0; id++) {
+        struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN};
+        event.campaign.roll_call = true;
+        (void)cluster_step(run->cluster, id, &event);
+        cluster_run(run->cluster, 500 * MS);
+    }
+}
+
+/* Does a node miss an entry that no other node holds as an entry any more, or that it has nobody to ask for (B17)? */
+static bool has_lost_entry(struct run *run)
+{
+    for (unsigned id = 1; id <= run->nodes; id++) {
+        struct raftcore_status status;
+        raftcore_status(cluster_core(run->cluster, id), &status);
+        bool is_alone = status.configuration.count == 1;
+        if (status.hole_count > 0 && is_alone) {
+            return true;
+        }
+        if (status.hole_count > 0 && !cluster_holds_elsewhere(run->cluster, id, status.holes[0].first)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void recover(struct run *run)
+{
+    struct cluster *cluster = run->cluster;
+    cluster_heal(cluster);
+    for (unsigned id = 1; id <= run->nodes; id++) {
+        cluster_stall_disk(cluster, id, false);
+        cluster_restart(cluster, id);
+        cluster_slow_apply(cluster, id, false);
+    }
+    uint64_t value = 0, end = cluster_now(cluster) + LIVE_NS, index = 0;
+    while (cluster_failure(cluster) == NULL && cluster_now(cluster) < end) {
+        unsigned leader = cluster_leader(cluster);
+        if (leader == 0 && run->damage && end - cluster_now(cluster) < LIVE_NS / 2) {
+            call_the_roll(run);
+        }
+        if (leader != 0 && cluster_propose(cluster, leader, ++run->value, 16) != 0) {
+            value = run->value;
+        }
+        cluster_run(cluster, 500 * MS);
+        unsigned applied = value == 0 ? 0 : cluster_applied(cluster, value, &index);
+        if (leader == 0 || applied == 0) {
+            continue;
+        }
+        struct raftcore_status status;
+        raftcore_status(cluster_core(cluster, leader), &status);
+        bool all = true;
+        for (uint32_t i = 0; i < status.configuration.count; i++) {
+            unsigned id = (unsigned)status.configuration.members[i].id;
+            all = all && cluster_applied_index(cluster, id) >= index;
+        }
+        if (all) {
+            return;
+        }
+    }
+    if (cluster_failure(cluster) == NULL && run->damage && has_lost_entry(run)) {
+        run->blocked = true; /* The operator's to repair. */
+        return;
+    }
+    if (cluster_failure(cluster) == NULL) {
+        cluster_fail(cluster, "no progress %llu ms after the faults stopped", (unsigned long long)(LIVE_NS / MS));
+    }
+}
+
+static void tell_status(struct cluster *cluster, unsigned id)
+{
+    struct raftcore_status status;
+    if (!cluster_is_up(cluster, id)) {
+        printf("n%u down\n", id);
+        return;
+    }
+    raftcore_status(cluster_core(cluster, id), &status);
+    printf("n%u %s term %" PRIu64 " vote %" PRIu64 " limit %" PRIu64 "/%" PRIu64 " floor %" PRIu64 "/%" PRIu64
+           " log [%" PRIu64 ", %" PRIu64 "] durable %" PRIu64 " commit %" PRIu64 " applied %" PRIu64
+           " snapshot %" PRIu64 " holes %u units %" PRIu64 "/%" PRIu64 " unapplied %" PRIu64 "\n",
+           id, raftcore_role_text(status.role), status.hard_state.term, status.hard_state.vote,
+           status.hard_state.term_limit, status.term_limit_in_force, status.hard_state.floor_term,
+           status.hard_state.floor_index, status.first_index, status.last_index, status.durable_index,
+           status.hard_state.commit, status.applied, status.snapshot.index, status.hole_count, status.durable_sequence,
+           status.last_sequence, status.unapplied_bytes);
+    for (uint32_t i = 0; i < status.configuration.count; i++) {
+        printf("   member %" PRIu64 " flags %u\n", status.configuration.members[i].id,
+               status.configuration.members[i].flags);
+    }
+    for (uint32_t i = 0; i < status.peer_count; i++) {
+        const struct raftcore_peer_status *peer = &status.peers[i];
+        printf("   peer %" PRIu64 " state %u match %" PRIu64 " next %" PRIu64
+               " inflight %u paused %d damaged %d snapshot %" PRIu64 " at %" PRIu64 "\n",
+               peer->id, peer->state, peer->match, peer->next, peer->inflight, peer->paused, peer->damaged,
+               peer->snapshot_index, peer->snapshot_offset);
+    }
+}
+
+bool nemesis_run(uint64_t seed, bool trace, struct nemesis_result *result)
+{
+    struct cluster_options options = {.seed = seed, .trace = trace ? stdout : NULL};
+    uint64_t draw = seed * 0x9e3779b97f4a7c15U;
+    options.voters = 1 + (unsigned)((draw >> 60) % 5);
+    options.spares = (unsigned)((draw >> 57) % 3);
+    options.drop = (draw >> 50) % 2 == 0 ? 0 : 100;
+    options.duplicate = (draw >> 48) % 2 == 0 ? 0 : 100;
+    options.delay = (draw >> 46) % 2 == 0 ? 0 : 200;
+    options.delay_ns = (draw >> 44) % 2 == 0 ? 20 * MS : 2000 * MS;
+    options.disk_ns = (draw >> 42) % 2 == 0 ? 2 * MS : 40 * MS;
+    options.damage = (draw >> 40) % 4 == 0;
+    options.core.check_everything = true;
+    options.core.message_entries = (draw >> 36) % 2 == 0 ? 0 : 3;
+    options.core.cache_bytes = (draw >> 34) % 2 == 0 ? 0 : 64;
+    options.core.window_messages = (draw >> 32) % 2 == 0 ? 0 : 2;
+    options.core.uncommitted_bytes = (draw >> 30) % 2 == 0 ? 0 : 4096;
+    options.core.unapplied_bytes = (draw >> 28) % 2 == 0 ? 0 : 4096;
+    options.core.no_pre_vote = (draw >> 24) % 8 == 0;
+    options.core.units_max = (draw >> 20) % 4 == 0 ? 4 : 0;
+    struct run run = {.nodes = options.voters + options.spares, .voters = options.voters, .damage = options.damage};
+    run.cluster = cluster_new(&options);
+    if ((draw >> 22) % 2 == 0) {
+        cluster_set_snapshots(run.cluster, 5 + (draw >> 10) % 40, (draw >> 8) % 10);
+    }
+    cluster_run(run.cluster, 3000 * MS);
+    for (unsigned i = 0; i < 80 && cluster_failure(run.cluster) == NULL; i++) {
+        disturb(&run);
+        cluster_run(run.cluster, cluster_random(run.cluster, 400) * MS);
+    }
+    if (cluster_failure(run.cluster) == NULL) {
+        recover(&run);
+    }
+    result->steps += cluster_steps(run.cluster);
+    result->committed += cluster_committed(run.cluster);
+    result->reads += cluster_reads_answered(run.cluster);
+    result->blocked += run.blocked;
+    const char *failure = cluster_failure(run.cluster);
+    for (unsigned id = 1; failure != NULL && trace && id <= run.nodes; id++) {
+        tell_status(run.cluster, id);
+    }
+    if (failure != NULL) {
+        snprintf(result->failure, sizeof(result->failure), "%s", failure);
+    }
+    bool held = failure == NULL;
+    cluster_free(run.cluster);
+    return held;
+}
