@@ -93,7 +93,7 @@ static const char *check_state_machine(const struct raftcore *core)
     MUST(core->applied <= core->given && core->given <= core->hard.commit);
     MUST(core->snapshot.index <= core->hard.commit);
     MUST(core->snapshot.index + 1 >= core->log.first_index);
-    for (uint64_t i = core->applied + 1; i <= core->log.last_index; i++) {
+    for (uint64_t i = core->applied + 1; i <= core->hard.commit; i++) {
         const struct raftcore_entry *entry = log_held(&core->log, i);
         held += entry == NULL ? 0 : entry->size;
     }

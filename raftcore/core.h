@@ -166,6 +166,7 @@ struct raftcore {
     uint64_t round_confirmed; /* Answered by a majority. */
     uint64_t round_sent_ns[ROUND_TIMES];
     uint64_t lease_until_ns;
+    bool lease_is_void;   /* Somebody was told to campaign: from then on a majority may not wait for this leader. */
     uint64_t transfer_to; /* 0: none. */
     uint64_t transfer_until_ns;
     bool transfer_sent;
@@ -183,7 +184,8 @@ struct raftcore {
     /* The state machine. */
     uint64_t applied;
     uint64_t given; /* Entries up to here have been given out for applying. */
-    uint64_t unapplied_bytes;
+    uint64_t
+        unapplied_bytes; /* Committed and not applied; what is not committed must never hold up what would commit it. */
 
     /* Snapshots and damage. */
     struct receiving receiving;

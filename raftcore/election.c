@@ -218,6 +218,9 @@ int campaign(struct raftcore *core, bool at_once, bool is_transfer, bool is_roll
         persist_limit(core, core->hard.term + TERM_LIMIT_STEP);
         return RAFTCORE_REASON_TERM_LIMIT;
     }
+    if (core->options.lease_reads && !is_transfer && leader_is_alive(core)) {
+        return RAFTCORE_REASON_LEADER_ALIVE; /* It may count on this node to wait. */
+    }
     core->campaign_is_transfer = is_transfer;
     core->campaign_is_roll_call = is_roll_call;
     if (at_once || core->options.no_pre_vote) {

@@ -86,7 +86,6 @@ void persist_push(struct raftcore *core, const struct raftcore_entry *entry)
     if (core->draft.first_index == 0) {
         core->draft.first_index = core->log.last_index;
     }
-    core->unapplied_bytes += entry->size;
 }
 
 /* Payloads of the caller's go back to him; those of the core's own are freed when this output is not needed any more.
@@ -112,7 +111,6 @@ void persist_truncate(struct raftcore *core, uint64_t from)
     for (uint64_t index = from; index <= core->log.last_index; index++) {
         const struct raftcore_entry *entry = log_held(&core->log, index);
         if (entry != NULL) {
-            core->unapplied_bytes -= entry->size;
             release(core, entry);
         }
     }
@@ -156,14 +154,12 @@ void persist_install(struct raftcore *core, const struct raftcore_snapshot *snap
     core->draft.snapshot = *snapshot;
     if (keep_suffix) {
         persist_compact(core, snapshot->index + 1);
-        core->unapplied_bytes = core->log.held_bytes;
         return;
     }
     for (uint64_t index = core->log.held_first; index <= core->log.last_index; index++) {
         release(core, log_held(&core->log, index));
     }
     log_reset(&core->log, snapshot->index, snapshot->term);
-    core->unapplied_bytes = 0;
     core->durable_index = 0;
 }
 

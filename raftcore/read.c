@@ -142,7 +142,7 @@ int on_read(struct raftcore *core, const struct raftcore_event *event)
         message_send(core, &request, 0);
         return 0;
     }
-    if (lease && term_is_committed(core) && core->now_ns < core->lease_until_ns && core->transfer_to == 0) {
+    if (lease && term_is_committed(core) && core->now_ns < core->lease_until_ns && !core->lease_is_void) {
         read->index = core->hard.commit;
         read->state = READ_CONFIRMED;
     }

@@ -92,6 +92,7 @@ void replicate_begin(struct raftcore *core)
     core->quorum_at_ns = core->now_ns + core->options.election_timeout_ns;
     core->round = core->round_confirmed = 0;
     core->lease_until_ns = 0;
+    core->lease_is_void = false;
     core->uncommitted_bytes = 0;
     for (uint64_t index = core->hard.commit + 1; index <= core->log.last_index; index++) {
         const struct raftcore_entry *entry = log_held(&core->log, index);
@@ -414,10 +415,13 @@ void commit_to(struct raftcore *core, uint64_t index)
     if (index <= core->hard.commit || !HOLDS(core, index <= core->log.last_index)) {
         return;
     }
-    for (uint64_t i = core->hard.commit + 1; core_is_leader(core) && i <= index; i++) {
+    uint64_t bytes = 0;
+    for (uint64_t i = core->hard.commit + 1; i <= index; i++) {
         const struct raftcore_entry *entry = log_held(&core->log, i);
-        core->uncommitted_bytes -= entry == NULL ? 0 : entry->size;
+        bytes += entry == NULL ? 0 : entry->size;
     }
+    core->unapplied_bytes += bytes;
+    core->uncommitted_bytes -= core_is_leader(core) ? bytes : 0;
     core->hard.commit = index;
     member_committed(core);
     read_advance(core);

@@ -186,6 +186,11 @@ static void install(struct raftcore *core, const struct receiving *receiving)
         core->hard.commit = snapshot->index;
     }
     core->given = snapshot->index;
+    core->unapplied_bytes = 0;
+    for (uint64_t index = snapshot->index + 1; index <= core->hard.commit; index++) {
+        const struct raftcore_entry *entry = log_held(&core->log, index);
+        core->unapplied_bytes += entry == NULL ? 0 : entry->size;
+    }
     core->output.restore_index = snapshot->index;
 }
 

@@ -20,6 +20,7 @@ static bool may_take_over(const struct raftcore *core, const struct progress *pe
 
 static void tell_to_campaign(struct raftcore *core, const struct progress *peer)
 {
+    core->lease_is_void = true;
     struct raftcore_message offer = message_to(core, peer->id, RAFTCORE_TIMEOUT_NOW);
     offer.stream = peer->stream;
     offer.to_session = peer->session;

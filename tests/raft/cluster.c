@@ -876,10 +876,11 @@ uint64_t cluster_propose(struct cluster *cluster, unsigned id, uint64_t value, u
     return cluster_step(cluster, id, &event) == 0 ? status.last_index + 1 : 0;
 }
 
-int cluster_read(struct cluster *cluster, unsigned id)
+int cluster_read(struct cluster *cluster, unsigned id, bool lease)
 {
     struct raftcore_event event = {.kind = RAFTCORE_READ};
     event.read.context = cluster->truth_count;
+    event.read.lease = lease;
     return cluster_step(cluster, id, &event);
 }
 

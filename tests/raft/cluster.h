@@ -72,7 +72,7 @@ int cluster_step(struct cluster *cluster, unsigned id, struct raftcore_event *ev
 /* A value, which must not be 0; returns its index, or 0 when the node does not lead. size: of the payload, at least 8.
  */
 uint64_t cluster_propose(struct cluster *cluster, unsigned id, uint64_t value, uint32_t size);
-int cluster_read(struct cluster *cluster, unsigned id);
+int cluster_read(struct cluster *cluster, unsigned id, bool lease);
 uint64_t cluster_reads_answered(const struct cluster *cluster);
 
 /* The one leader of the highest term that a majority can hear of; 0: there is none. */

@@ -23,6 +23,8 @@ struct run {
     bool damage;
     unsigned damaged; /* One at a time. */
     bool blocked;
+    unsigned theme;
+    bool leases;
 };
 
 static unsigned any_node(struct run *run)
@@ -133,49 +135,120 @@ static void change_members(struct run *run)
     (void)cluster_step(run->cluster, leader, &event);
 }
 
+static void read_everywhere(struct run *run)
+{
+    for (unsigned id = 1; id <= run->nodes; id++) {
+        (void)cluster_read(run->cluster, id, run->leases);
+    }
+}
+
+static void transfer_somewhere(struct run *run)
+{
+    struct raftcore_event event = {.kind = RAFTCORE_TRANSFER_LEADERSHIP};
+    unsigned leader = cluster_leader(run->cluster);
+    event.transfer.to = cluster_random(run->cluster, 2) * any_node(run);
+    (void)cluster_step(run->cluster, leader != 0 ? leader : any_node(run), &event);
+}
+
+static void campaign_somewhere(struct run *run)
+{
+    struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN};
+    event.campaign.at_once = cluster_random(run->cluster, 2) == 0;
+    (void)cluster_step(run->cluster, any_node(run), &event);
+}
+
+static void jump_somewhere(struct run *run)
+{
+    unsigned id = any_node(run);
+    if (cluster_is_up(run->cluster, id) && !run->leases) { /* A lease is a bet on clocks. */
+        cluster_jump_clock(run->cluster, id, cluster_random(run->cluster, 3000) * MS);
+    }
+}
+
+/* The leader is cut off or crashes, just when it has something new: what figure 8 of the paper is made of. */
+static void hurt_leader(struct run *run)
+{
+    unsigned leader = cluster_leader(run->cluster);
+    if (leader == 0) {
+        return;
+    }
+    propose_somewhere(run);
+    cluster_run(run->cluster, cluster_random(run->cluster, 2000) * MS / 1000);
+    if (cluster_random(run->cluster, 2) == 0) {
+        cluster_crash(run->cluster, leader);
+    } else {
+        cluster_isolate(run->cluster, leader, true);
+    }
+}
+
+static void connect_somewhere(struct run *run)
+{
+    unsigned id = any_node(run);
+    cluster_isolate(run->cluster, id, false);
+    cluster_restart(run->cluster, id);
+}
+
+enum act { CUT, CRASH, STALL, SLOW, JUMP, CHANGE, TRANSFER, READ, CAMPAIGN, PROPOSE, HURT, CONNECT, ACTS };
+
+/* How often each is drawn, by what a seed is about. */
+static const unsigned char weights[][ACTS] = {
+    /*             CUT CRASH STALL SLOW JUMP CHANGE TRANSFER READ CAMPAIGN PROPOSE HURT CONNECT */
+    /* anything */ {2, 3, 1, 1, 1, 2, 1, 2, 1, 2, 0, 0},
+    /* figure 8 */ {0, 1, 0, 0, 2, 0, 0, 0, 3, 2, 6, 6},
+    /* damage   */ {1, 8, 0, 0, 2, 0, 0, 0, 2, 4, 2, 4},
+    /* members  */ {1, 1, 0, 0, 2, 8, 1, 0, 3, 1, 3, 5},
+    /* reads    */ {1, 1, 0, 0, 1, 0, 1, 8, 2, 3, 3, 4},
+};
+enum { THEMES = sizeof(weights) / sizeof(weights[0]) };
+
+static enum act draw_act(struct run *run)
+{
+    unsigned total = 0, act = 0;
+    for (unsigned i = 0; i < ACTS; i++) {
+        total += weights[run->theme][i];
+    }
+    uint64_t drawn = cluster_random(run->cluster, total);
+    while (drawn >= weights[run->theme][act]) {
+        drawn -= weights[run->theme][act++];
+    }
+    return (enum act)act;
+}
+
 static void disturb(struct run *run)
 {
-    struct cluster *cluster = run->cluster;
-    struct raftcore_event event = {0};
-    unsigned id = any_node(run);
-    switch (cluster_random(cluster, 16)) {
-    case 0:
-    case 1:
+    switch (draw_act(run)) {
+    case CUT:
         cut_somewhere(run);
         break;
-    case 2:
-    case 3:
-    case 4:
+    case CRASH:
         crash_or_start(run);
         break;
-    case 5:
-        cluster_stall_disk(cluster, id, cluster_random(cluster, 2) == 0);
+    case STALL:
+        cluster_stall_disk(run->cluster, any_node(run), cluster_random(run->cluster, 2) == 0);
         break;
-    case 6:
-        cluster_slow_apply(cluster, id, cluster_random(cluster, 2) == 0);
+    case SLOW:
+        cluster_slow_apply(run->cluster, any_node(run), cluster_random(run->cluster, 2) == 0);
         break;
-    case 7:
-        if (cluster_is_up(cluster, id)) {
-            cluster_jump_clock(cluster, id, cluster_random(cluster, 3000) * MS);
-        }
+    case JUMP:
+        jump_somewhere(run);
         break;
-    case 8:
-    case 9:
+    case CHANGE:
         change_members(run);
         break;
-    case 10:
-        event.kind = RAFTCORE_TRANSFER_LEADERSHIP;
-        event.transfer.to = cluster_random(cluster, 2) * id;
-        (void)cluster_step(cluster, cluster_leader(cluster) != 0 ? cluster_leader(cluster) : id, &event);
+    case TRANSFER:
+        transfer_somewhere(run);
         break;
-    case 11:
-    case 12:
-        (void)cluster_read(cluster, id);
+    case READ:
+        read_everywhere(run);
         break;
-    case 13:
-        event.kind = RAFTCORE_CAMPAIGN;
-        event.campaign.at_once = cluster_random(cluster, 2) == 0;
-        (void)cluster_step(cluster, id, &event);
+    case CAMPAIGN:
+        campaign_somewhere(run);
+        break;
+    case HURT:
+        hurt_leader(run);
+        break;
+    case CONNECT:
+        connect_somewhere(run);
         break;
     default:
         propose_somewhere(run);
@@ -293,7 +366,9 @@ bool nemesis_run(uint64_t seed, bool trace, struct nemesis_result *result)
     options.delay = (draw >> 46) % 2 == 0 ? 0 : 200;
     options.delay_ns = (draw >> 44) % 2 == 0 ? 20 * MS : 2000 * MS;
     options.disk_ns = (draw >> 42) % 2 == 0 ? 2 * MS : 40 * MS;
-    options.damage = (draw >> 40) % 4 == 0;
+    options.damage = draw % THEMES == 2 || (draw >> 40) % 8 == 0;
+    options.core.lease_reads = (draw >> 18) % 4 == 0;
+    options.core.no_check_quorum = !options.core.lease_reads && (draw >> 16) % 4 == 0;
     options.core.check_everything = true;
     options.core.message_entries = (draw >> 36) % 2 == 0 ? 0 : 3;
     options.core.cache_bytes = (draw >> 34) % 2 == 0 ? 0 : 64;
@@ -303,14 +378,16 @@ bool nemesis_run(uint64_t seed, bool trace, struct nemesis_result *result)
     options.core.no_pre_vote = (draw >> 24) % 8 == 0;
     options.core.units_max = (draw >> 20) % 4 == 0 ? 4 : 0;
     struct run run = {.nodes = options.voters + options.spares, .voters = options.voters, .damage = options.damage};
+    run.theme = (unsigned)(draw % THEMES);
+    run.leases = options.core.lease_reads;
     run.cluster = cluster_new(&options);
     if ((draw >> 22) % 2 == 0) {
         cluster_set_snapshots(run.cluster, 5 + (draw >> 10) % 40, (draw >> 8) % 10);
     }
     cluster_run(run.cluster, 3000 * MS);
-    for (unsigned i = 0; i < 80 && cluster_failure(run.cluster) == NULL; i++) {
+    for (unsigned i = 0; i < 160 && cluster_failure(run.cluster) == NULL; i++) {
         disturb(&run);
-        cluster_run(run.cluster, cluster_random(run.cluster, 400) * MS);
+        cluster_run(run.cluster, cluster_random(run.cluster, i % 4 == 0 ? 800 : 40) * MS);
     }
     if (cluster_failure(run.cluster) == NULL) {
         recover(&run);
