@@ -12,6 +12,7 @@
  * ours to touch. */
 
 #define _GNU_SOURCE
+#include "tools/batches.h"
 #include "tools/chain.h"
 #include "tools/waldump.h"
 
@@ -82,10 +83,13 @@ static int copy_segment(struct segment_file *file, const char *backup, int backu
         complain("%s/%s: the copy does not read as it was written", backup, name);
         code = EXIT_DISK;
     }
+    if (code == 0 && file->gone) {
+        complain("%s/%s: it went while it was copied: is the log in use?", backup, name);
+        code = EXIT_DISK;
+    }
     if (file->error != 0) {
         complain("%s: parts of it do not read (%s); zeros stand for them in the copy", name, strerror(file->error));
     }
-    free(copy.window);
     (void)close(fd);
     return code;
 }
@@ -108,23 +112,39 @@ static void default_backup(const char *directory, char *path, size_t size)
     time_t now = time(NULL);
     struct tm parts;
     char stamp[32] = "";
-    size_t length = strlen(directory);
-    while (length > 1 && directory[length - 1] == '/') {
-        length--;
-    }
+    char *real = realpath(directory, NULL); /* "." and "log/" have a name of their own, and what is beside it. */
+    size_t length = strlen(real != NULL ? real : directory);
     if (gmtime_r(&now, &parts) != NULL) {
         (void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &parts);
     }
-    (void)snprintf(path, size, "%.*s.cut-%s", (int)length, directory, stamp);
+    (void)snprintf(path, size, "%.*s.cut-%s", (int)length, real != NULL ? real : directory, stamp);
+    free(real);
 }
 
-/* May the cut take something of this segment? Every one that is known to end before it is left out. */
-static bool is_concerned(const struct segment_file *file, const struct wal_verdict *seen)
+/* Prepared, and never anything else in it: zeros behind the identity. */
+static bool is_blank(struct segment_file *file, uint32_t block_bytes)
 {
-    bool begun = file->anchor_verdict == FORMAT_OK || file->identity_verdict != FORMAT_OK;
+    static const uint8_t zeros[4096];
+    if (file->identity_verdict != FORMAT_OK || file->odd != NULL) {
+        return false;
+    }
+    for (uint64_t offset = block_bytes; offset < file->bytes; offset += sizeof(zeros)) {
+        uint64_t bytes = file->bytes - offset < sizeof(zeros) ? file->bytes - offset : sizeof(zeros);
+        const uint8_t *at = segment_at(file, offset, bytes);
+        if (at == NULL || file->error != 0 || memcmp(at, zeros, bytes) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* May the cut take something of this file? Whatever it looks like: what the library takes for a prepared segment it
+ * will use again. Left out are only those that are known to end before the cut, and those that hold nothing. */
+static bool is_concerned(struct segments *segments, struct segment_file *file, const struct wal_verdict *seen)
+{
     bool before =
         file->number < seen->segment && file->seal_verdict == FORMAT_OK && file->seal.last_index < seen->index;
-    return begun && !before;
+    return !before && !is_blank(file, segments->block_bytes);
 }
 
 static int save(struct settings *settings, struct segments *segments, const struct wal_verdict *seen, char *backup,
@@ -144,8 +164,14 @@ static int save(struct settings *settings, struct segments *segments, const stru
     }
     int code = 0;
     for (unsigned i = 0; code == 0 && i < segments->count; i++) {
-        if (is_concerned(&segments->list[i], seen)) {
-            code = copy_segment(&segments->list[i], backup, fd);
+        struct segment_file *file = &segments->list[i];
+        if (file->odd != NULL) {
+            char name[FORMAT_NAME_BYTES];
+            format_segment_name(file->number, name);
+            complain("%s/%s: %s: move it away first", settings->path, name, file->odd);
+            code = EXIT_DISK;
+        } else if (is_concerned(segments, file, seen)) {
+            code = copy_segment(file, backup, fd);
         }
     }
     if (code == 0 && fsync(fd) != 0) {
@@ -153,6 +179,9 @@ static int save(struct settings *settings, struct segments *segments, const stru
     }
     (void)close(fd);
     char *parent = strdup(backup);
+    for (size_t length = strlen(backup); parent != NULL && length > 1 && parent[length - 1] == '/'; length--) {
+        parent[length - 1] = '\0';
+    }
     char *slash = parent == NULL ? NULL : strrchr(parent, '/');
     if (slash != NULL) {
         slash[slash == parent] = '\0';
@@ -164,10 +193,93 @@ static int save(struct settings *settings, struct segments *segments, const stru
     return code;
 }
 
+/* --- what would be lost -------------------------------------------------------------------------- */
+
+/* Records at or above the cut that still read, wherever they stand. */
+struct survivors {
+    uint64_t records, bytes;
+    uint64_t first, last; /* Of their indexes. */
+};
+
+static void count_survivors(struct segments *segments, struct segment_file *file, uint64_t index,
+                            struct survivors *survivors)
+{
+    struct batch_look look;
+    uint64_t offset = segments->block_bytes;
+    while (!file->dead && batch_next(file, segments->block_bytes, &offset, file->size, &look)) {
+        if (look.own && look.good_records > 0 && look.head.first_index + look.good_records > index) {
+            uint64_t first = look.head.first_index > index ? look.head.first_index : index;
+            uint64_t last = look.head.first_index + look.good_records - 1;
+            survivors->records += last - first + 1;
+            survivors->bytes += look.padded_bytes;
+            survivors->first = survivors->first == 0 || first < survivors->first ? first : survivors->first;
+            survivors->last = last > survivors->last ? last : survivors->last;
+        }
+        offset = batch_behind(&look, segments->block_bytes);
+    }
+}
+
+static struct survivors find_survivors(const char *path, const struct wal_verdict *verdict)
+{
+    struct survivors survivors = {0};
+    struct segments segments;
+    if (segments_open(&segments, path) != 0) {
+        return survivors;
+    }
+    for (unsigned i = 0; i < segments.count && !interrupted(); i++) {
+        struct segment_file *file = &segments.list[i];
+        if (file->number >= verdict->segment && !segment_is_foreign(&segments, file)) {
+            count_survivors(&segments, file, verdict->index, &survivors);
+        }
+    }
+    segments_close(&segments);
+    return survivors;
+}
+
+/* The library refuses to cut where nothing could be kept; its sentence then names no flag for it. */
+static bool can_be_cut(const struct wal_verdict *verdict)
+{
+    return strstr(verdict->text, "WAL_ACCEPT_") != NULL;
+}
+
 /* --- the plan, and the cut ----------------------------------------------------------------------- */
 
+static void show_range(const struct wal_verdict *verdict)
+{
+    if (verdict->first_index > verdict->last_index) {
+        (void)printf("no records\n");
+    } else {
+        (void)printf("records %" PRIu64 " to %" PRIu64 "\n", verdict->first_index, verdict->last_index);
+    }
+}
+
+static void show_cut(struct settings *settings, const struct wal_verdict *verdict, bool done, const char *backup,
+                     const struct survivors *survivors)
+{
+    (void)printf("  %s: ", done ? "kept" : "would keep");
+    show_range(verdict);
+    (void)printf("  %s: everything from index %" PRIu64 " on, at %" PRIu64 ":0x%" PRIx64 "\n",
+                 done ? "cut" : "would cut", verdict->index, verdict->segment, verdict->offset);
+    if (survivors->records > 0) {
+        (void)printf("  lost with it: %" PRIu64 " records that %s, between %" PRIu64 " and %" PRIu64
+                     ", in %" PRIu64 " bytes\n",
+                     survivors->records, done ? "were readable" : "still read", survivors->first, survivors->last, survivors->bytes);
+    }
+    if (done) {
+        (void)printf("  saved: %s\n  the log holds a doubt from index %" PRIu64 " on, until its writer clears it\n",
+                     backup, verdict->doubt_index);
+        return;
+    }
+    (void)printf("  nothing was changed; a copy or a peer is better than a cut\n");
+    if (survivors->records > 0) {
+        (void)printf("  to save the records first: waldump export --from %" PRIu64 " %s >records.ndjson\n",
+                     survivors->first, settings->path);
+    }
+    (void)printf("  to cut: waldump repair --apply %s\n", settings->path);
+}
+
 static void show_plan(struct settings *settings, const struct wal_verdict *verdict, const char *action,
-                      const char *backup)
+                      const char *backup, const struct survivors *survivors)
 {
     struct emit *emit = &settings->emit;
     bool cut = verdict->kind == WAL_VERDICT_UNCERTAIN || verdict->kind == WAL_VERDICT_CORRUPT;
@@ -186,8 +298,8 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
         emit_u64(emit, "keep_last", verdict->last_index);
         emit_place(emit, verdict->segment, verdict->offset);
         emit_u64(emit, "index", verdict->index);
-        emit_u64(emit, "cut_records", verdict->cut_records);
-        emit_u64(emit, "cut_bytes", verdict->cut_bytes);
+        emit_u64(emit, "cut_records", survivors->records);
+        emit_u64(emit, "cut_bytes", survivors->bytes);
         emit_text(emit, "backup", backup);
         emit_u64(emit, "doubt", verdict->doubt_index);
         emit_end(emit);
@@ -200,21 +312,13 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
                                                     : "");
         return;
     }
-    bool done = strcmp(action, "cut") == 0;
-    (void)printf("  %s: records %" PRIu64 " to %" PRIu64 "\n", done ? "kept" : "would keep", verdict->first_index,
-                 verdict->last_index);
-    (void)printf("  %s: everything from index %" PRIu64 " on, at %" PRIu64 ":0x%" PRIx64 " (%" PRIu64
-                 " records in %" PRIu64 " bytes can still be recognised behind it)\n",
-                 done ? "cut" : "would cut", verdict->index, verdict->segment, verdict->offset, verdict->cut_records,
-                 verdict->cut_bytes);
-    if (done) {
-        (void)printf("  saved: %s\n  the log holds a doubt from index %" PRIu64 " on, until its writer clears it\n",
-                     backup, verdict->doubt_index);
-    } else {
-        (void)printf(
-            "  nothing was changed; a copy or a peer is better than a cut. To cut: waldump repair --apply %s\n",
-            settings->path);
+    if (!can_be_cut(verdict)) {
+        (void)printf("  it cannot be cut: restore the file that is named from a copy\n"
+                     "  what still reads: waldump export %s >records.ndjson\n",
+                     settings->path);
+        return;
     }
+    show_cut(settings, verdict, strcmp(action, "cut") == 0, backup, survivors);
 }
 
 /* Opens for writing with the loss accepted, and closes. limits: of the newest segment, zeros when they do not read. */
@@ -245,7 +349,22 @@ static int cut_log(struct settings *settings, const struct format_identity *limi
     return status == 0 ? EXIT_READABLE : EXIT_DISK;
 }
 
-static int apply(struct settings *settings, const struct wal_verdict *seen)
+/* The cut is a fact now; was it the right one? A file above the end may still be in the way. */
+static int look_again(struct settings *settings)
+{
+    struct view_log view;
+    int code = view_open(&view, settings->path);
+    bool bad = view.verdict.kind == WAL_VERDICT_UNCERTAIN || view.verdict.kind == WAL_VERDICT_CORRUPT;
+    if (code <= EXIT_NEGATIVE && bad) {
+        complain("%s: still not in order behind the cut: %s", settings->path, view.verdict.text);
+        complain("if that names a file that does not belong here, move it away (do not delete it), and verify again");
+        code = EXIT_NEGATIVE;
+    }
+    view_close(&view);
+    return code;
+}
+
+static int apply(struct settings *settings, const struct wal_verdict *seen, const struct survivors *survivors)
 {
     struct segments segments;
     char backup[4096];
@@ -266,7 +385,9 @@ static int apply(struct settings *settings, const struct wal_verdict *seen)
     if (code == 0 && !verdict.accepted) {
         complain("the log was in order when it was opened for writing: nothing was cut; the copy is in %s", backup);
     } else if (code == 0) {
-        show_plan(settings, &verdict, "cut", backup);
+        verdict.index = verdict.index < seen->index ? verdict.index : seen->index;
+        show_plan(settings, &verdict, "cut", backup, survivors);
+        code = look_again(settings);
     }
     return code;
 }
@@ -281,9 +402,17 @@ int command_repair(struct settings *settings)
     struct wal_verdict verdict = view.verdict;
     view_close(&view);
     bool cut = verdict.kind == WAL_VERDICT_UNCERTAIN || verdict.kind == WAL_VERDICT_CORRUPT;
-    if (cut && settings->apply) {
-        return apply(settings, &verdict);
+    struct survivors survivors = {0};
+    if (cut) {
+        survivors = find_survivors(settings->path, &verdict);
     }
-    show_plan(settings, &verdict, cut ? "would cut" : "none", "");
+    if (cut && settings->apply && !can_be_cut(&verdict)) {
+        complain("%s: %s; it cannot be cut, and nothing was changed", settings->path, verdict.text);
+        return EXIT_NEGATIVE;
+    }
+    if (cut && settings->apply) {
+        return apply(settings, &verdict, &survivors);
+    }
+    show_plan(settings, &verdict, cut ? "would cut" : "none", "", &survivors);
     return cut ? EXIT_NEGATIVE : EXIT_READABLE;
 }

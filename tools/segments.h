@@ -36,7 +36,6 @@ struct segment_file {
     uint64_t begun_number; /* A batch number that says so. */
 
     uint64_t token; /* Of the reader (segment_read.c). */
-    void *window;   /* Always NULL: the window is shared. To be removed with its last use. */
 };
 
 struct segments {
