@@ -261,9 +261,10 @@ static void show_cut(struct settings *settings, const struct wal_verdict *verdic
     (void)printf("  %s: everything from index %" PRIu64 " on, at %" PRIu64 ":0x%" PRIx64 "\n",
                  done ? "cut" : "would cut", verdict->index, verdict->segment, verdict->offset);
     if (survivors->records > 0) {
-        (void)printf("  lost with it: %" PRIu64 " records that %s, between %" PRIu64 " and %" PRIu64
-                     ", in %" PRIu64 " bytes\n",
-                     survivors->records, done ? "were readable" : "still read", survivors->first, survivors->last, survivors->bytes);
+        (void)printf("  lost with it: %" PRIu64 " records that %s, between %" PRIu64 " and %" PRIu64 ", in %" PRIu64
+                     " bytes\n",
+                     survivors->records, done ? "were readable" : "still read", survivors->first, survivors->last,
+                     survivors->bytes);
     }
     if (done) {
         (void)printf("  saved: %s\n  the log holds a doubt from index %" PRIu64 " on, until its writer clears it\n",
