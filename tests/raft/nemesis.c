@@ -16,6 +16,8 @@
 
 #define LIVE_NS (30000 * MS) /* Of virtual time, election timeouts being 1 s. */
 
+enum theme { ANYTHING, FIGURE_8, DAMAGE, MEMBERS, READS, THEMES };
+
 struct run {
     struct cluster *cluster;
     uint64_t value;
@@ -23,7 +25,7 @@ struct run {
     bool damage;
     unsigned damaged; /* One at a time. */
     bool blocked;
-    unsigned theme;
+    enum theme theme;
     bool leases;
 };
 
@@ -181,6 +183,111 @@ static void hurt_leader(struct run *run)
     }
 }
 
+static void run_a_little(struct run *run, uint64_t ms)
+{
+    cluster_run(run->cluster, cluster_random(run->cluster, ms * 1000) * MS / 1000);
+}
+
+static void campaign(struct run *run, unsigned id)
+{
+    struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN};
+    event.campaign.at_once = true;
+    (void)cluster_step(run->cluster, id, &event);
+}
+
+/* A short reign over those that a node can reach: elected, something new, and gone. */
+static void reign_shortly(struct run *run)
+{
+    unsigned id = any_node(run);
+    cluster_restart(run->cluster, id);
+    for (unsigned other = 1; other <= run->nodes; other++) {
+        bool works = cluster_random(run->cluster, 3) != 0;
+        cluster_link(run->cluster, id, other, works);
+        cluster_link(run->cluster, other, id, works);
+    }
+    campaign(run, id);
+    run_a_little(run, 12);
+    if (run->theme == MEMBERS) {
+        change_members(run);
+    } else {
+        (void)cluster_propose(run->cluster, id, ++run->value, 8);
+    }
+    run_a_little(run, 6);
+    if (cluster_random(run->cluster, 2) == 0) {
+        cluster_isolate(run->cluster, id, true);
+    } else {
+        cluster_crash(run->cluster, id);
+    }
+}
+
+/* One of the two that have an entry forgets it, and meets the one that never had it. */
+static void forget(struct run *run)
+{
+    struct cluster *cluster = run->cluster;
+    unsigned leader = cluster_leader(cluster);
+    unsigned forgetful = any_node(run), stranger = any_node(run);
+    bool all_whole = run->damage && leader != 0 && forgetful != leader && stranger != leader && forgetful != stranger;
+    for (unsigned id = 1; all_whole && id <= run->voters; id++) {
+        cluster_restart(cluster, id);
+        all_whole = is_whole(run, id);
+    }
+    if (!all_whole) {
+        return;
+    }
+    cluster_isolate(cluster, stranger, true);
+    for (uint64_t i = cluster_random(cluster, 3); i-- > 0;) {
+        (void)cluster_propose(cluster, leader, ++run->value, 8);
+        run_a_little(run, 10);
+    }
+    (void)cluster_propose(cluster, leader, ++run->value, 8);
+    run_a_little(run, 45); /* Not so long that the log's idle mark stands behind it. */
+    cluster_crash(cluster, forgetful);
+    if (!cluster_has_copy_elsewhere(cluster, forgetful)) {
+        return;
+    }
+    run->damaged = forgetful;
+    uint64_t applied = cluster_applied_index(cluster, forgetful);
+    bool tail = cluster_random(cluster, 2) == 0;
+    cluster_damage(cluster, forgetful, tail, tail ? 0 : applied - cluster_random(cluster, 3));
+    cluster_isolate(cluster, leader, true);
+    cluster_isolate(cluster, stranger, false);
+    cluster_link(cluster, leader, stranger, false);
+    cluster_link(cluster, stranger, leader, false);
+    cluster_restart(cluster, forgetful);
+    run_a_little(run, 100);
+    if (cluster_random(cluster, 2) == 0) {
+        cluster_crash(cluster, forgetful);
+        cluster_restart(cluster, forgetful);
+        run_a_little(run, 100);
+    }
+    for (uint64_t i = cluster_random(cluster, 4); i-- > 0;) {
+        campaign(run, stranger);
+        run_a_little(run, 100);
+        (void)cluster_propose(cluster, stranger, ++run->value, 8);
+        run_a_little(run, 100);
+    }
+}
+
+/* The leader is cut off; its answers are still on their way, and another is elected when theirs are over. */
+static void outlive(struct run *run)
+{
+    struct cluster *cluster = run->cluster;
+    unsigned leader = cluster_leader(cluster);
+    if (leader == 0) {
+        return;
+    }
+    cluster_isolate(cluster, leader, true);
+    for (unsigned i = 0; i < 25 && cluster_failure(cluster) == NULL; i++) {
+        cluster_run(cluster, 100 * MS);
+        for (unsigned id = 1; id <= run->nodes; id++) {
+            if (id != leader) {
+                (void)cluster_propose(cluster, id, ++run->value, 8);
+            }
+        }
+        (void)cluster_read(cluster, leader, run->leases);
+    }
+}
+
 static void connect_somewhere(struct run *run)
 {
     unsigned id = any_node(run);
@@ -188,19 +295,34 @@ static void connect_somewhere(struct run *run)
     cluster_restart(run->cluster, id);
 }
 
-enum act { CUT, CRASH, STALL, SLOW, JUMP, CHANGE, TRANSFER, READ, CAMPAIGN, PROPOSE, HURT, CONNECT, ACTS };
+enum act {
+    CUT,
+    CRASH,
+    STALL,
+    SLOW,
+    JUMP,
+    CHANGE,
+    TRANSFER,
+    READ,
+    CAMPAIGN,
+    PROPOSE,
+    HURT,
+    CONNECT,
+    REIGN,
+    FORGET,
+    OUTLIVE,
+    ACTS
+};
 
 /* How often each is drawn, by what a seed is about. */
-static const unsigned char weights[][ACTS] = {
-    /*             CUT CRASH STALL SLOW JUMP CHANGE TRANSFER READ CAMPAIGN PROPOSE HURT CONNECT */
-    /* anything */ {2, 3, 1, 1, 1, 2, 1, 2, 1, 2, 0, 0},
-    /* figure 8 */ {0, 1, 0, 0, 2, 0, 0, 0, 3, 2, 6, 6},
-    /* damage   */ {1, 8, 0, 0, 2, 0, 0, 0, 2, 4, 2, 4},
-    /* members  */ {1, 1, 0, 0, 2, 8, 1, 0, 3, 1, 3, 5},
-    /* reads    */ {1, 1, 0, 0, 1, 0, 1, 8, 2, 3, 3, 4},
+static const unsigned char weights[THEMES][ACTS] = {
+    /* CUT CRASH STALL SLOW JUMP CHANGE TRANSFER READ CAMPAIGN PROPOSE HURT CONNECT REIGN FORGET OUTLIVE */
+    [ANYTHING] = {2, 3, 1, 1, 1, 2, 1, 2, 1, 2, 0, 0, 0, 0, 0},
+    [FIGURE_8] = {0, 1, 0, 0, 2, 0, 0, 0, 1, 1, 3, 5, 10, 0, 0},
+    [DAMAGE] = {1, 4, 0, 0, 2, 0, 0, 0, 2, 4, 2, 6, 0, 3, 0},
+    [MEMBERS] = {1, 1, 0, 0, 2, 6, 1, 0, 1, 1, 2, 6, 6, 0, 0},
+    [READS] = {1, 1, 0, 0, 1, 0, 1, 8, 2, 3, 3, 6, 0, 0, 2},
 };
-enum { THEMES = sizeof(weights) / sizeof(weights[0]) };
-
 static enum act draw_act(struct run *run)
 {
     unsigned total = 0, act = 0;
@@ -249,6 +371,15 @@ static void disturb(struct run *run)
         break;
     case CONNECT:
         connect_somewhere(run);
+        break;
+    case REIGN:
+        reign_shortly(run);
+        break;
+    case FORGET:
+        forget(run);
+        break;
+    case OUTLIVE:
+        outlive(run);
         break;
     default:
         propose_somewhere(run);
@@ -366,7 +497,7 @@ bool nemesis_run(uint64_t seed, bool trace, struct nemesis_result *result)
     options.delay = (draw >> 46) % 2 == 0 ? 0 : 200;
     options.delay_ns = (draw >> 44) % 2 == 0 ? 20 * MS : 2000 * MS;
     options.disk_ns = (draw >> 42) % 2 == 0 ? 2 * MS : 40 * MS;
-    options.damage = draw % THEMES == 2 || (draw >> 40) % 8 == 0;
+    options.damage = draw % THEMES == DAMAGE || (draw >> 40) % 8 == 0;
     options.core.lease_reads = (draw >> 18) % 4 == 0;
     options.core.no_check_quorum = !options.core.lease_reads && (draw >> 16) % 4 == 0;
     options.core.check_everything = true;
@@ -378,7 +509,7 @@ bool nemesis_run(uint64_t seed, bool trace, struct nemesis_result *result)
     options.core.no_pre_vote = (draw >> 24) % 8 == 0;
     options.core.units_max = (draw >> 20) % 4 == 0 ? 4 : 0;
     struct run run = {.nodes = options.voters + options.spares, .voters = options.voters, .damage = options.damage};
-    run.theme = (unsigned)(draw % THEMES);
+    run.theme = (enum theme)(draw % THEMES);
     run.leases = options.core.lease_reads;
     run.cluster = cluster_new(&options);
     if ((draw >> 22) % 2 == 0) {

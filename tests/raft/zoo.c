@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "raftcore/zoo.h"
 
+#include "tests/raft/directed.h"
 #include "tests/raft/nemesis.h"
 
 #include <inttypes.h>
@@ -34,6 +35,14 @@ enum { BUGS = sizeof(bugs) / sizeof(bugs[0]), SEEDS_BETWEEN_SIGNS = 64 };
 static void run_seeds(int bug, uint64_t seeds, FILE *to)
 {
     raftcore_zoo = bug;
+    for (unsigned i = 0; i < directed_count; i++) {
+        const char *wrong = directed_tests[i].run();
+        if (wrong != NULL) {
+            fprintf(to, "!0 %s: %s\n", directed_tests[i].name, wrong);
+            fflush(to);
+            return;
+        }
+    }
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct nemesis_result result = {0};
         if (seed % SEEDS_BETWEEN_SIGNS == 1) {
@@ -48,12 +57,12 @@ static void run_seeds(int bug, uint64_t seeds, FILE *to)
     fflush(to);
 }
 
-/* The seed that fails; 0: none did. */
-static uint64_t hunt(int bug, uint64_t seeds, char *what, size_t what_bytes)
+/* What fails: a directed story (what is not empty, and the seed is 0), or a seed. False: nothing did. */
+static bool hunt(int bug, uint64_t seeds, uint64_t *seed, char *what, size_t what_bytes)
 {
     int ends[2];
     if (pipe(ends) != 0) {
-        return 0;
+        return false;
     }
     pid_t child = fork();
     if (child == 0) {
@@ -65,25 +74,28 @@ static uint64_t hunt(int bug, uint64_t seeds, char *what, size_t what_bytes)
     close(ends[1]);
     FILE *from = fdopen(ends[0], "r");
     char line[600];
-    uint64_t seed = 0, reached = 0;
+    uint64_t reached = 0;
+    bool caught = false;
     while (fgets(line, sizeof(line), from) != NULL) {
         char *rest;
         uint64_t number = strtoull(line + 1, &rest, 10);
         if (line[0] == '@') {
             reached = number;
         } else {
-            seed = number;
+            *seed = number;
+            caught = true;
             snprintf(what, what_bytes, "%.*s", (int)strcspn(rest, "\n"), rest);
         }
     }
     fclose(from);
     int status = 0;
     waitpid(child, &status, 0);
-    if (seed == 0 && WIFSIGNALED(status)) {
-        seed = reached;
+    if (!caught && WIFSIGNALED(status)) {
+        caught = true;
+        *seed = reached;
         snprintf(what, what_bytes, " an assertion of the test, at or behind this seed");
     }
-    return seed;
+    return caught;
 }
 
 static bool is_wanted(const char *name, int count, char **arguments)
@@ -116,15 +128,20 @@ int main(int count, char **arguments)
             continue;
         }
         char what[500] = "";
-        uint64_t seed = hunt(bug, bug == 0 ? seeds / 10 : seeds, what, sizeof(what));
-        bool good = (bug == 0) == (seed == 0);
+        uint64_t seed = 0;
+        bool caught = hunt(bug, bug == 0 ? seeds / 10 : seeds, &seed, what, sizeof(what));
+        bool good = (bug == 0) != caught;
         passed += good;
         failed += !good;
-        if (seed == 0) {
-            printf("%-30s %-8s %s\n", bugs[bug].name, "-", bugs[bug].rule);
-        } else {
-            printf("%-30s %-8" PRIu64 "%.140s\n", bugs[bug].name, seed, what);
+        char by[24] = "-";
+        if (caught) {
+            if (seed == 0) {
+                snprintf(by, sizeof(by), "story");
+            } else {
+                snprintf(by, sizeof(by), "%" PRIu64, seed);
+            }
         }
+        printf("%-30s %-8s %.140s\n", bugs[bug].name, by, caught ? what : bugs[bug].rule);
         fflush(stdout);
     }
     printf("%u passed, %u failed\n", passed, failed);

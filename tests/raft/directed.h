@@ -1,0 +1,15 @@
+/* directed.h - rules that chance finds too seldom, each with the shortest story that breaks when the rule is not kept.
+ */
+
+#ifndef TESTS_RAFT_DIRECTED_H
+#define TESTS_RAFT_DIRECTED_H
+
+struct directed {
+    const char *name;
+    const char *(*run)(void); /* NULL: it held; else what did not. */
+};
+
+extern const struct directed directed_tests[];
+extern const unsigned directed_count;
+
+#endif
