@@ -151,9 +151,9 @@ $(RAFT_RIGS): $(OUT)/raft_%: $(OUT)/obj/tests/raft/%.o $(RAFT_HELPER_OBJECTS) $(
 $(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
-$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a
+$(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(OUT)/libraftcore-tests.a
 	$(call say,LINK,$@)
-	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(LINK) $(LIBS)
+	$(Q)$(COMPILE) -DFUZZ_REPLAY -o $@ $< $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(OUT)/libraftcore-tests.a $(LINK) $(LIBS)
 $(OUT)/crash_wal: $(CRASH:%.c=$(OUT)/obj/%.o) $(HELPER_OBJECTS) $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
@@ -178,7 +178,7 @@ zoo: $(OUT)/.setup-test $(OUT)/zoo_wal $(OUT)/zoo_raft
 fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz-%: tests/fuzz_%.c
 	@mkdir -p build/fuzz/$*
-	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) -pthread $(LIBS)
+	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) $(RAFTCORE:%=raftcore/%.c) -pthread $(LIBS)
 	build/fuzz_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 build/fuzz/$* tests/corpus/$*
 
 # What a durable update costs on this disk, and what group commit makes of it. DIR= says where.
