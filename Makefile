@@ -9,7 +9,8 @@ SAN ?=
 SEED ?= 1
 COUNT ?= 200000
 KILLS ?= 1500
-SEEDS ?= 1..2000
+SEEDS ?= 1..5000
+STATES ?= 1000000
 SECONDS ?= 60
 
 # What the code needs, whatever the user's CFLAGS say.
@@ -167,7 +168,7 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
 test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS)
 	@mkdir -p build/tmp
-	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
+	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
 
 crash: $(OUT)/crash_wal
 	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)
