@@ -17,10 +17,12 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
-enum outcome { OUTCOME_CLEAN, OUTCOME_TORN, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
+enum outcome { OUTCOME_CLEAN, OUTCOME_IN_USE, OUTCOME_TORN, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
 enum { LOOKS_MAX = 5, RING_BYTES_LEAST = 64 << 20 };
 
 struct finding {
@@ -42,11 +44,13 @@ struct finding {
     uint64_t bytes;
     uint64_t bad_records;
     uint64_t spare_copies_damaged;
+    uint64_t doubt_index; /* 0: none. */
+    bool single;          /* One segment, not a log. */
     char text[700];
-    char next[400];
+    char next[3 * 4096 + 200];
 };
 
-static const char *const outcome_words[] = {"clean", "torn", "uncertain", "damaged"};
+static const char *const outcome_words[] = {"clean", "in-use", "torn", "uncertain", "damaged"};
 
 static void pause_a_little(const struct settings *settings)
 {
@@ -58,11 +62,17 @@ static void pause_a_little(const struct settings *settings)
 
 static void show_text(const struct settings *settings, const struct finding *finding)
 {
-    static const char *const headlines[] = {"CLEAN", "TORN TAIL, normal after a crash", "UNCERTAIN TAIL", "DAMAGED"};
-    static const char *const colours[] = {"\033[32m", "\033[33m", "\033[31m", "\033[31m"};
+    static const char *const headlines[] = {"CLEAN", "IN USE, whole so far", "TORN TAIL, normal after a crash",
+                                            "UNCERTAIN TAIL", "DAMAGED"};
+    static const char *const colours[] = {"\033[32m", "\033[32m", "\033[33m", "\033[31m", "\033[31m"};
     const char *on = settings->colour ? colours[finding->outcome] : "";
     const char *off = settings->colour ? "\033[0m" : "";
-    (void)printf("%s: %s%s%s\n", settings->path, on, headlines[finding->outcome], off);
+    const char *headline = headlines[finding->outcome];
+    if (finding->single && finding->outcome == OUTCOME_TORN) {
+        headline = "NOT SEALED, AND ITS END IS NOT WHOLE";
+    }
+    (void)printf("%s: %s%s%s%s\n", settings->path, on, headline, off,
+                 interrupted() ? " (interrupted: not all was read)" : "");
     if (!finding->begun) {
         (void)printf("  no batches");
     } else if (finding->first_index <= finding->last_index) {
@@ -77,6 +87,10 @@ static void show_text(const struct settings *settings, const struct finding *fin
                      large ? finding->bytes >> 20 : finding->bytes, large ? "MiB" : "bytes");
     }
     (void)printf("\n  %s\n", finding->text);
+    if (finding->doubt_index != 0) {
+        (void)printf("  doubt: a loss was accepted; records from %" PRIu64 " on may have been others before\n",
+                     finding->doubt_index);
+    }
     if (finding->spare_copies_damaged != 0) {
         (void)printf("  note: %" PRIu64 " identities or seals do not read; the log reads without them (waldump ls)\n",
                      finding->spare_copies_damaged);
@@ -113,6 +127,7 @@ static void show_row(struct settings *settings, const struct finding *finding)
     emit_u64(emit, "mark", finding->mark);
     emit_u64(emit, "segments", finding->segments);
     emit_u64(emit, "spare_copies_damaged", finding->spare_copies_damaged);
+    emit_u64(emit, "doubt", finding->doubt_index);
     emit_bool(emit, "closed", finding->closed);
     emit_bool(emit, "deep", finding->deep);
     emit_bool(emit, "partial", interrupted());
@@ -126,8 +141,30 @@ static int conclude(struct settings *settings, const struct finding *finding)
     } else if (!settings->quiet) {
         show_row(settings, finding);
     }
-    bool negative = finding->outcome >= OUTCOME_UNCERTAIN || (settings->strict && finding->outcome == OUTCOME_TORN);
+    bool negative = finding->outcome >= OUTCOME_UNCERTAIN ||
+                    (finding->outcome == OUTCOME_TORN && (settings->strict || finding->single));
     return negative ? EXIT_NEGATIVE : EXIT_READABLE;
+}
+
+/* The next command: explain the place; or, where there is no file to explain, what to look for. */
+static void suggest(const struct settings *settings, struct finding *finding, const char *then)
+{
+    char name[FORMAT_NAME_BYTES];
+    char *quoted = shell_quoted(settings->path);
+    struct stat facts;
+    format_segment_name(finding->segment, name);
+    char *file = NULL;
+    bool missing = !finding->single && asprintf(&file, "%s/%s", settings->path, name) >= 0 && stat(file, &facts) != 0;
+    if (missing) {
+        (void)snprintf(finding->next, sizeof(finding->next),
+                       "look for %s in a copy of the log, and put it back (waldump ls tells what stands around it)",
+                       name);
+    } else {
+        (void)snprintf(finding->next, sizeof(finding->next), "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %s%s",
+                       finding->segment, finding->offset, quoted != NULL ? quoted : settings->path, then);
+    }
+    free(file);
+    free(quoted);
 }
 
 /* --- a directory --------------------------------------------------------------------------------- */
@@ -151,12 +188,11 @@ static void from_verdict(const struct settings *settings, const struct wal_verdi
                                 .mark = verdict->mark,
                                 .closed = verdict->closed,
                                 .begun = true,
+                                .doubt_index = verdict->doubt_index,
                                 .spare_copies_damaged = verdict->spare_copies_damaged};
     (void)snprintf(finding->text, sizeof(finding->text), "row Y%d: %s", verdict->row, verdict->text);
     if (finding->outcome != OUTCOME_CLEAN) {
-        (void)snprintf(finding->next, sizeof(finding->next),
-                       "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %.200s%s", verdict->segment, verdict->offset,
-                       settings->path, finding->outcome == OUTCOME_TORN ? "" : "; then restore, or waldump repair");
+        suggest(settings, finding, finding->outcome == OUTCOME_TORN ? "" : "; then restore, or waldump repair");
     }
 }
 
@@ -197,9 +233,8 @@ static void locate_damage(const struct settings *settings, const struct wal_hole
                        "%" PRIu64 " records do not read, from index %" PRIu64 " on, in segment %" PRIu64,
                        finding->bad_records, hole->first_index, hole->segment);
     }
-    (void)snprintf(finding->next, sizeof(finding->next),
-                   "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %.200s; then restore from a copy or a peer",
-                   hole->segment, finding->offset, settings->path);
+    suggest(settings, finding,
+            "; then restore from a copy or a peer; waldump dump tells each range that does not read");
 }
 
 /* One look; `bytes` is how much there is. What it saw may come from a log that moves. */
@@ -221,6 +256,12 @@ static int look_at_log(const struct settings *settings, uint64_t bytes, struct f
         struct wal_verify_report report;
         int status = wal_verify(view.log, &report, tell_progress, (void *)settings->path);
         progress_end();
+        if (status == WAL_ECOMPACTED) {
+            finding->outcome = OUTCOME_TORN; /* It moved under us: another look. */
+            finding->index = report.records;
+            view_close(&view);
+            return EXIT_READABLE;
+        }
         if (status != 0 && status != WAL_ECORRUPT && status != WAL_EAGAIN) {
             (void)view_status(&view, status);
             view_close(&view);
@@ -236,8 +277,32 @@ static int look_at_log(const struct settings *settings, uint64_t bytes, struct f
             locate_damage(settings, &report.first_bad, finding);
         }
     }
+    if (finding->outcome == OUTCOME_CLEAN && !settings->deep && finding->segments > 1) {
+        (void)snprintf(finding->text, sizeof(finding->text),
+                       "row Y%d: the newest segment was read whole, the sealed ones (%" PRIu64
+                       ") at their ends; what is inside of them: waldump verify --deep",
+                       finding->row, finding->segments - 1);
+    }
     view_close(&view);
     return EXIT_READABLE;
+}
+
+/* Nothing crashed: somebody writes. */
+static void call_it_in_use(const struct settings *settings, struct finding *finding, bool moved)
+{
+    uint64_t pid;
+    bool locked = view_in_use(settings->path, &pid);
+    if (finding->outcome != OUTCOME_TORN || (!moved && !locked)) {
+        return;
+    }
+    finding->outcome = OUTCOME_IN_USE;
+    finding->next[0] = '\0';
+    int length = snprintf(finding->text, sizeof(finding->text), "whole up to record %" PRIu64 "%s", finding->last_index,
+                          moved ? "; the end moves" : "");
+    if (locked && pid != 0 && length > 0) {
+        (void)snprintf(finding->text + length, sizeof(finding->text) - (size_t)length,
+                       "; process %" PRIu64 " has it open for writing", pid);
+    }
 }
 
 /* A writer rolls, truncates and recycles while we read: what is bad must be so twice, in the same place. */
@@ -257,6 +322,7 @@ static int verify_log(struct settings *settings, const struct segments *segments
         bool same = turn != 0 && finding.segment == before.segment && finding.offset == before.offset &&
                     finding.index == before.index && finding.first_index == before.first_index;
         if (finding.outcome == OUTCOME_CLEAN || same || turn == LOOKS_MAX || interrupted()) {
+            call_it_in_use(settings, &finding, turn != 0 && !same);
             return conclude(settings, &finding);
         }
         before = finding;
@@ -328,9 +394,14 @@ static void look_at_segment(const struct settings *settings, struct segments *se
 {
     struct segment_file *file = &segments->list[0];
     struct chain chain;
-    *finding = (struct finding){.segments = 1, .segment = file->number, .deep = true, .bytes = file->bytes};
-    (void)snprintf(finding->next, sizeof(finding->next), "waldump explain --offset %" PRIu64 ":0x%x %.200s",
-                   file->number, segments->block_bytes, settings->path);
+    *finding = (struct finding){.segments = 1,
+                                .single = true,
+                                .segment = file->number,
+                                .offset = segments->block_bytes,
+                                .deep = true,
+                                .bytes = file->bytes};
+    suggest(settings, finding, "");
+    finding->offset = 0;
     if (file->identity_verdict == FORMAT_OK && file->identity.segment != file->number) {
         finding->outcome = OUTCOME_DAMAGED;
         finding->expected = file->number;
@@ -340,10 +411,14 @@ static void look_at_segment(const struct settings *settings, struct segments *se
         return;
     }
     if (file->anchor_verdict != FORMAT_OK) {
-        bool ready = file->identity_verdict == FORMAT_OK;
+        bool ready = file->identity_verdict == FORMAT_OK && !segment_begun(file, segments->block_bytes);
+        bool begun = file->identity_verdict == FORMAT_OK && !ready;
         finding->outcome = ready ? OUTCOME_CLEAN : OUTCOME_DAMAGED;
         finding->offset = segments->block_bytes;
-        say(finding, "%s: identity: %s; opening anchor: %s", ready ? "prepared, not begun" : "nothing of it reads",
+        say(finding, "%s: identity: %s; opening anchor: %s",
+            ready   ? "prepared, not begun"
+            : begun ? "it was written to, but its opening anchor does not read"
+                    : "nothing of it reads",
             format_verdict_text(file->identity_verdict), format_verdict_text(file->anchor_verdict));
         finding->next[0] = ready ? '\0' : finding->next[0];
         return;
@@ -368,9 +443,7 @@ static void look_at_segment(const struct settings *settings, struct segments *se
     if (finding->outcome == OUTCOME_CLEAN) {
         finding->next[0] = '\0';
     } else {
-        (void)snprintf(finding->next, sizeof(finding->next),
-                       "waldump explain --offset %" PRIu64 ":0x%" PRIx64 " %.200s", file->number, finding->offset,
-                       settings->path);
+        suggest(settings, finding, "");
     }
 }
 

@@ -308,9 +308,11 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
     }
     (void)printf("%s: %s\n  %s\n", settings->path, verdict_word(verdict->kind), verdict->text);
     if (!cut) {
-        (void)printf("  nothing to repair%s\n", verdict->kind == WAL_VERDICT_TORN
-                                                    ? ": the next open for writing cuts the torn tail by itself"
-                                                    : "");
+        uint64_t pid;
+        bool torn = verdict->kind == WAL_VERDICT_TORN;
+        (void)printf("  nothing to repair%s\n", torn && view_in_use(settings->path, &pid) ? ": the log is in use"
+                                                : torn ? ": the next open for writing cuts the torn tail by itself"
+                                                       : "; bodies of sealed segments: waldump verify --deep");
         return;
     }
     if (!can_be_cut(verdict)) {

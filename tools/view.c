@@ -13,10 +13,16 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+enum { LOOKS_MAX = 10 };
 
 int exit_code_of(int status)
 {
@@ -41,6 +47,57 @@ const char *verdict_word(enum wal_verdict_kind kind)
     return words[kind];
 }
 
+bool view_in_use(const char *directory, uint64_t *pid)
+{
+    struct stat facts;
+    char line[256];
+    *pid = 0;
+    FILE *locks = stat(directory, &facts) == 0 ? fopen("/proc/locks", "re") : NULL;
+    bool held = false;
+    while (locks != NULL && !held && fgets(line, sizeof(line), locks) != NULL) {
+        unsigned long long owner, inode;
+        unsigned major_number, minor_number;
+        const char *flock_at = strstr(line, "FLOCK");
+        held = flock_at != NULL && strstr(line, "->") == NULL &&
+               sscanf(flock_at, "FLOCK %*s %*s %llu %x:%x:%llu", &owner, &major_number, &minor_number, &inode) == 4 &&
+               inode == facts.st_ino && makedev(major_number, minor_number) == facts.st_dev;
+        *pid = held ? owner : 0;
+    }
+    if (locks != NULL) {
+        (void)fclose(locks);
+    }
+    return held;
+}
+
+char *shell_quoted(const char *path)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,@%=";
+    size_t length = strlen(path);
+    if (length > 0 && strspn(path, plain) == length && path[0] != '-') {
+        return strdup(path);
+    }
+    char *quoted = malloc(4 * length + 5);
+    char *at = quoted;
+    if (quoted == NULL) {
+        return NULL;
+    }
+    if (path[0] == '-') {
+        *at++ = '.';
+        *at++ = '/';
+    }
+    *at++ = '\'';
+    for (; *path != '\0'; path++) {
+        if (*path == '\'') {
+            at = stpcpy(at, "'\\''");
+        } else {
+            *at++ = *path;
+        }
+    }
+    *at++ = '\'';
+    *at = '\0';
+    return quoted;
+}
+
 static int open_once(struct view_log *view, const char *directory, enum wal_backend backend, uint32_t more_flags)
 {
     struct wal_options options = WAL_OPTIONS_INIT;
@@ -63,6 +120,17 @@ static int open_log(struct view_log *view, const char *directory, enum wal_backe
 {
     *view = (struct view_log){0};
     int status = open_once(view, directory, backend, more_flags);
+    for (unsigned turn = 0; turn < LOOKS_MAX && (status == WAL_ENOENT || status == WAL_ECOMPACTED); turn++) {
+        /* A writer rolls and recycles faster than we look. */
+        const struct timespec pause = {.tv_nsec = 20000000};
+        struct stat facts;
+        if (stat(directory, &facts) != 0 || !S_ISDIR(facts.st_mode)) {
+            break;
+        }
+        (void)nanosleep(&pause, NULL);
+        status = open_once(view, directory, backend, more_flags);
+    }
+    view->directory = directory;
     if (status != 0 && status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
         complain("%s: %s%s%s", directory, wal_strerror(status), view->verdict.text[0] != '\0' ? ": " : "",
                  view->verdict.text);
@@ -94,7 +162,11 @@ void view_close(struct view_log *view)
 void view_tell(const struct view_log *view)
 {
     const struct wal_verdict *verdict = &view->verdict;
-    if (verdict->kind == WAL_VERDICT_TORN) {
+    uint64_t pid;
+    if (verdict->kind == WAL_VERDICT_TORN && view->directory != NULL && view_in_use(view->directory, &pid)) {
+        complain("note: the log is in use; it was whole up to record %" PRIu64 " when it was opened",
+                 verdict->last_index);
+    } else if (verdict->kind == WAL_VERDICT_TORN) {
         complain("note: %s", verdict->text);
     } else if (verdict->kind == WAL_VERDICT_CORRUPT || verdict->kind == WAL_VERDICT_UNCERTAIN) {
         complain("%s", verdict->text);

@@ -303,7 +303,7 @@ int main(int argc, char **argv)
                                 .to = UINT64_MAX,
                                 .limit = UINT64_MAX,
                                 .max_payload = UINT64_MAX,
-                                .look_pause_ms = 30,
+                                .look_pause_ms = 120, /* Behind the log's idle mark, which comes after 50 ms. */
                                 .colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL};
     signals_catch();
     const struct command *command = command_line_take(&program, &settings, argc, argv);

@@ -72,6 +72,7 @@ int command_format(struct settings *settings);
 
 /* A log opened read only, and the verdict on it. */
 struct view_log {
+    const char *directory;
     struct wal *log; /* NULL: it cannot be opened; verdict tells why. */
     struct wal_verdict verdict;
     int status;
@@ -84,6 +85,10 @@ int view_open(struct view_log *view, const char *directory);
 int view_open_whole(struct view_log *view, const char *directory, bool cached);
 void view_close(struct view_log *view);
 
+/* Has a writer the log open? By the kernel's list of locks, so that none need be taken. *pid: its process, 0 when that
+ * is not told. False also where the list cannot be read. */
+bool view_in_use(const char *directory, uint64_t *pid);
+
 /* Says on stderr what is not in order: a note for a torn tail, the verdict for damage. */
 void view_tell(const struct view_log *view);
 
@@ -92,6 +97,9 @@ int view_status(const struct view_log *view, int status);
 
 /* The exit code for a status of the library. */
 int exit_code_of(int status);
+
+/* A path as a shell wants it, in quotes where it needs them; NULL: no memory. The caller frees it. */
+char *shell_quoted(const char *path);
 
 /* "clean", "torn", "uncertain", "corrupt". */
 const char *verdict_word(enum wal_verdict_kind kind);
