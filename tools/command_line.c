@@ -83,11 +83,17 @@ __attribute__((noreturn)) static void print_help(const struct command *command)
 
 /* --- numbers ------------------------------------------------------------------------------------- */
 
+/* Ten, whatever zeros stand in front (they come from file names); sixteen behind 0x. */
+static int base_of(const char *text)
+{
+    return text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 16 : 10;
+}
+
 uint64_t number_of(const char *text, const char *what)
 {
     char *end;
     errno = 0;
-    unsigned long long value = strtoull(text, &end, 0);
+    unsigned long long value = strtoull(text, &end, base_of(text));
     if (text[0] < '0' || text[0] > '9' || errno != 0 || *end != '\0') {
         usage("%s: '%s' is no number", what, text);
     }
@@ -99,7 +105,7 @@ uint64_t size_of(const char *text, const char *what)
     static const char units[] = "kMG";
     char *end;
     errno = 0;
-    unsigned long long value = strtoull(text, &end, 0);
+    unsigned long long value = strtoull(text, &end, base_of(text));
     if (text[0] < '0' || text[0] > '9' || errno != 0) {
         usage("%s: '%s' is no size", what, text);
     }

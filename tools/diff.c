@@ -130,15 +130,15 @@ static void show_result(struct settings *settings, const struct side *a, const s
     }
     tell_range(a);
     tell_range(b);
-    uint64_t same_end = what != NULL ? index : last + 1;
-    if (same_end > first && first <= last) {
-        (void)printf("same: %" PRIu64 " to %" PRIu64 "%s\n", first, same_end - 1,
-                     interrupted() ? " (interrupted)" : "");
+    if (index > first && first <= last) {
+        (void)printf("same: %" PRIu64 " to %" PRIu64 "\n", first, index - 1);
     }
     if (what != NULL) {
         (void)printf("first difference: index %" PRIu64 ": %s\n", index, what);
         tell_record(a, index);
         tell_record(b, index);
+    } else if (index <= last && first <= last) {
+        (void)printf("interrupted: nothing is known from %" PRIu64 " on\n", index);
     } else if (first > last) {
         (void)printf("no index is in both\n");
     } else if (a->last != b->last) {
@@ -171,6 +171,11 @@ static int compare(struct settings *settings, struct side *a, struct side *b)
     }
     progress_end();
     show_result(settings, a, b, first, last, index, what);
+    if (a->status == WAL_EIO || b->status == WAL_EIO) {
+        const struct side *side = a->status == WAL_EIO ? a : b;
+        (void)view_status(&side->view, WAL_EIO);
+        return EXIT_DISK;
+    }
     bool uneven = first > last || a->last != b->last || a->first != b->first;
     return what != NULL || (settings->strict && uneven) ? EXIT_NEGATIVE : EXIT_READABLE;
 }

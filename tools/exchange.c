@@ -128,7 +128,8 @@ struct import {
     uint64_t batch_bytes_max;
     uint64_t records; /* Accepted by the log. */
     uint64_t next_index;
-    uint64_t ticket; /* Of the newest append; 0: none. */
+    uint64_t last_index; /* As the first line says. */
+    uint64_t ticket;     /* Of the newest append; 0: none. */
     bool ended;
     uint8_t metadata[WAL_METADATA_BYTES_MAX];
     size_t metadata_bytes;
@@ -189,8 +190,43 @@ static int flush(struct import *import)
     return 0;
 }
 
+/* The number must be there, as a number: what a program wrote as text, or left out, is not guessed. */
+static int want_number(const struct import *import, const struct json_object *object, const char *name,
+                       uint64_t *number)
+{
+    const struct json_field *field = json_find(object, name);
+    if (field == NULL || field->kind != JSON_NUMBER) {
+        return refuse(import, "%s is %s", name, field == NULL ? "missing" : "no number");
+    }
+    *number = field->number;
+    return 0;
+}
+
+static int check_range(struct import *import, const struct json_object *object)
+{
+    uint64_t first = 0, last = 0;
+    int code = want_number(import, object, "first", &first);
+    code = code == 0 ? want_number(import, object, "last", &last) : code;
+    if (code != 0) {
+        return code;
+    }
+    if (first == 0 || first > WAL_INDEX_MAX || last > WAL_INDEX_MAX || last + 1 < first) {
+        return refuse(import, "no log has records %" PRIu64 " to %" PRIu64, first, last);
+    }
+    const struct json_field *metadata = json_find(object, "metadata");
+    if (metadata != NULL && metadata->kind != JSON_TEXT && metadata->kind != JSON_NULL) {
+        return refuse(import, "metadata is no text");
+    }
+    import->last_index = last;
+    return 0;
+}
+
 static int make_log(struct import *import, const struct json_object *object)
 {
+    int wrong = check_range(import, object);
+    if (wrong != 0) {
+        return wrong;
+    }
     struct wal_options options = WAL_OPTIONS_INIT;
     struct wal_verdict verdict = {0};
     uint64_t first = number_in(object, "first");
@@ -242,8 +278,13 @@ static int collect(struct import *import, const struct json_object *object)
 {
     const struct json_field *data = json_find(object, "data");
     const struct json_field *index = json_find(object, "index");
-    uint64_t type = number_in(object, "type");
+    uint64_t type = 0, tag = 0;
     size_t bytes;
+    int wrong = want_number(import, object, "type", &type);
+    wrong = wrong == 0 ? want_number(import, object, "tag", &tag) : wrong;
+    if (wrong != 0) {
+        return wrong;
+    }
     if (index == NULL || index->kind != JSON_NUMBER || index->number != import->next_index) {
         return refuse(import, "index %" PRIu64 " is wanted here", import->next_index);
     }
@@ -278,7 +319,7 @@ static int collect(struct import *import, const struct json_object *object)
     }
     import->bytes_used += bytes;
     import->batch[import->batch_count++] =
-        (struct wal_record){.size = (uint32_t)bytes, .type = (uint16_t)type, .tag = number_in(object, "tag")};
+        (struct wal_record){.size = (uint32_t)bytes, .type = (uint16_t)type, .tag = tag};
     import->next_index++;
     return 0;
 }
@@ -311,6 +352,10 @@ static int take_line(struct import *import, char *line, size_t length)
     }
     if (strcmp(kind->text, "end") != 0) {
         return refuse(import, "a line of a kind that is not known");
+    }
+    if (import->next_index != import->last_index + 1) {
+        return refuse(import, "the records end at %" PRIu64 ", the first line says %" PRIu64, import->next_index - 1,
+                      import->last_index);
     }
     import->ended = true;
     uint64_t count = import->records + import->batch_count;
@@ -356,7 +401,8 @@ int command_import(struct settings *settings)
         code = take_line(import, line, (size_t)length);
     }
     if (import->log == NULL && code == 0) {
-        code = refuse(import, "nothing came in");
+        complain("nothing came in: an export is wanted on standard input");
+        code = EXIT_DISK;
     }
     if (import->log != NULL) {
         int told = finish(import);

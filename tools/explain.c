@@ -11,6 +11,7 @@
 
 #define _GNU_SOURCE
 #include "tools/chain.h"
+#include "tools/command_line.h"
 #include "tools/fields.h"
 #include "tools/waldump.h"
 
@@ -226,12 +227,7 @@ static int place_of_index(struct settings *settings)
     struct wal_cursor *cursor = NULL;
     struct wal_record record;
     struct wal_place place = {0, 0};
-    char *end;
-    uint64_t index = strtoull(settings->second, &end, 0);
-    if (settings->second[0] < '0' || settings->second[0] > '9' || *end != '\0') {
-        complain("%s: '%s' is no index", settings->command, settings->second);
-        return EXIT_USAGE;
-    }
+    uint64_t index = number_of(settings->second, settings->command);
     int code = view_open(&view, settings->path);
     if (code > EXIT_NEGATIVE || view.log == NULL) {
         view_tell(&view);

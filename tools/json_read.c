@@ -174,6 +174,9 @@ const char *json_read(char *line, size_t length, struct json_object *out)
             return "a name that is too long";
         }
         memcpy(field->name, name, name_length + 1);
+        if (json_find(out, field->name) != field) {
+            return "a name that stands there twice";
+        }
         if (!take(&reader, ':')) {
             return "no colon where one must be";
         }

@@ -14,11 +14,13 @@
 #include "tools/records.h"
 
 #include "tools/chain.h"
+#include "tools/command_line.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* --- rows ---------------------------------------------------------------------------------------- */
 
@@ -77,6 +79,7 @@ uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first
     struct wal_cursor *cursor;
     struct hole hole = {0};
     uint64_t shown = 0;
+    bool unreadable = false;
     *failed = wal_cursor_open(log, settings->reverse ? last : first, &cursor);
     if (*failed != 0) {
         return 0;
@@ -87,7 +90,8 @@ uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first
         struct wal_place place;
         wal_cursor_seek(cursor, index);
         int status = wal_cursor_next(cursor, &record);
-        if (status == WAL_ECORRUPT) {
+        if (status == WAL_ECORRUPT || status == WAL_EIO) {
+            unreadable = unreadable || status == WAL_EIO; /* What the disk does not give is a hole as well: go on. */
             note_bad(&hole, log, index);
             continue;
         }
@@ -106,7 +110,7 @@ uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first
     close_hole(&hole);
     wal_cursor_close(cursor);
     if (*failed == 0 && hole.count != 0) {
-        *failed = WAL_ECORRUPT;
+        *failed = unreadable ? WAL_EIO : WAL_ECORRUPT;
     }
     return shown;
 }
@@ -298,8 +302,8 @@ static int dump_physical(struct settings *settings)
 
 int command_dump(struct settings *settings)
 {
-    size_t length = strlen(settings->path);
-    bool single = length > 4 && strcmp(settings->path + length - 4, ".wal") == 0;
+    struct stat facts;
+    bool single = stat(settings->path, &facts) == 0 && !S_ISDIR(facts.st_mode);
     return settings->view == VIEW_PHYSICAL || single ? dump_physical(settings) : dump_log(settings);
 }
 
@@ -310,12 +314,7 @@ int command_get(struct settings *settings)
     struct view_log view;
     struct wal_cursor *cursor = NULL;
     struct wal_record record;
-    char *end;
-    uint64_t index = strtoull(settings->second, &end, 0);
-    if (settings->second[0] < '0' || settings->second[0] > '9' || *end != '\0') {
-        complain("get: '%s' is no index", settings->second);
-        return EXIT_USAGE;
-    }
+    uint64_t index = number_of(settings->second, "get");
     int code = view_open(&view, settings->path);
     if (code > EXIT_NEGATIVE || view.log == NULL) {
         if (code == EXIT_NEGATIVE) {

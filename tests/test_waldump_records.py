@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""waldump's record commands: what is followed, what is taken in, and which numbers are meant."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from test_waldump import GOLDEN, WALDUMP, Scratch, export_lines, rows, run  # noqa: E402
+
+
+class Numbers(Scratch):
+    def test_leading_zeros_are_decimal(self):
+        path, _ = self.small_log()
+        self.assertEqual(rows("dump", path, "--from", "010", "-n", "1")[0]["index"], 10)
+        self.assertEqual(rows("dump", path, "--from", "0x10", "-n", "1")[0]["index"], 16)
+        run("get", path, "010")
+        run("get", path, "99999999999999999999", code=2)
+        run("dump", path, "--from", "99999999999999999999", code=2)
+
+    def test_a_directory_named_like_a_segment_is_a_log(self):
+        path = shutil.copytree(GOLDEN + "torn", self.path("x.wal"))
+        self.assertEqual([row["index"] for row in rows("dump", path)], [row["index"] for row in rows("dump", GOLDEN + "torn")])
+
+
+class Import(Scratch):
+    def refuse(self, lines, text):
+        path = self.path("new")
+        _, err = run("import", path, data=lines, code=3)
+        self.assertIn(text, err)
+        shutil.rmtree(path, ignore_errors=True)
+
+    def changed(self, line, **members):
+        lines = export_lines([(1, 7, b"a"), (1, 8, b"b")]).decode().splitlines()
+        parsed = json.loads(lines[line])
+        for name, value in members.items():
+            if value is None:
+                del parsed[name]
+            else:
+                parsed[name] = value
+        lines[line] = json.dumps(parsed)
+        return ("\n".join(lines) + "\n").encode()
+
+    def test_nothing_is_guessed(self):
+        self.refuse(self.changed(1, tag=None), "line 2: tag is missing")
+        self.refuse(self.changed(1, tag="7"), "line 2: tag is no number")
+        self.refuse(self.changed(0, first="1"), "line 1: first is no number")
+        self.refuse(self.changed(0, last=3), "line 4: the records end at 2")
+        self.refuse(self.changed(0, metadata=7), "line 1: metadata")
+        twice = self.changed(1).replace(b'"tag": 7', b'"tag": 7, "tag": 9')
+        self.refuse(twice, "twice")
+
+    def test_an_index_that_no_log_has(self):
+        for first in (2 ** 64 - 1, 2 ** 63, 0):
+            self.refuse(self.changed(0, first=first, last=first), "line 1: no log has")
+            self.assertFalse(os.path.exists(self.path("new")))
+
+
+class Follow(Scratch):
+    def test_records_that_took_the_place_of_others_are_shown(self):
+        """A truncation with as many new records: the end does not tell."""
+        path = self.path("log")
+        first = [(1, number, b"old") for number in range(1, 21)]
+        second = first[:14] + [(1, 100 + number, b"new") for number in range(15, 22)]
+        run("import", path, data=export_lines(first))
+        other = self.path("other")
+        run("import", other, data=export_lines(second))
+        process = subprocess.Popen([WALDUMP, "tail", "-f", "-n", "20", "--json", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        seen = [json.loads(process.stdout.readline()) for _ in range(20)]
+        self.assertEqual(seen[-1]["tag"], 20)
+        for name in sorted(os.listdir(other), reverse=True):  # In one poll the log is another one.
+            os.replace(os.path.join(other, name), os.path.join(path, name))
+        seen = [json.loads(process.stdout.readline()) for _ in range(7)]
+        self.assertEqual([(row["index"], row["tag"]) for row in seen], [(number, 100 + number) for number in range(15, 22)])
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        self.assertIn(b"truncated from index 15 on", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
