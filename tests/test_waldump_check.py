@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """waldump verify says what it has read, what it has not, and a next command that works."""
+import json
 import os
 import shutil
 import subprocess
@@ -57,6 +58,27 @@ class Check(Scratch):
         os.remove(file)
         row, = rows("verify", path, code=1)
         self.assertIn(os.path.basename(file), row["next"])
+
+    def test_paths_of_any_bytes(self):
+        """Neither a terminal nor a parser gets them raw."""
+        for name in (b"n\xff", b"x\x1b[31m", "\u00e9".encode(), b"a\nb"):
+            path = os.path.join(self.folder.encode(), name)
+            shutil.copytree((GOLDEN + "corrupt").encode(), path)
+            for command in (["verify"], ["repair"], ["verify", "--json"], ["repair", "--json"], ["ls"], ["dump"], ["diff", path], ["meta"]):
+                done = subprocess.run([WALDUMP, *command, path], capture_output=True, check=False)
+                for stream in (done.stdout, done.stderr):
+                    text = stream.decode("utf-8")  # Raises when it is none.
+                    self.assertNotIn("\x1b", text, command)
+                    self.assertNotIn("a\nb", text, command)
+                if "--json" in command:
+                    json.loads(done.stdout)
+            shutil.rmtree(path)
+
+    def test_a_reader_that_goes_away_hides_no_damage(self):
+        for command in ("verify", "dump"):
+            with subprocess.Popen([WALDUMP, command, GOLDEN + "corrupt"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+                process.stdout.close()
+                self.assertEqual(process.wait(10), 1, command)
 
     def test_a_doubt_in_force_is_told(self):
         out, _ = run("verify", GOLDEN + "doubt")

@@ -71,7 +71,7 @@ static void show_text(const struct settings *settings, const struct finding *fin
     if (finding->single && finding->outcome == OUTCOME_TORN) {
         headline = "NOT SEALED, AND ITS END IS NOT WHOLE";
     }
-    (void)printf("%s: %s%s%s%s\n", settings->path, on, headline, off,
+    (void)printf("%s: %s%s%s%s\n", shown(settings->path), on, headline, off,
                  interrupted() ? " (interrupted: not all was read)" : "");
     if (!finding->begun) {
         (void)printf("  no batches");
@@ -96,7 +96,7 @@ static void show_text(const struct settings *settings, const struct finding *fin
                      finding->spare_copies_damaged);
     }
     if (finding->next[0] != '\0') {
-        (void)printf("  next: %s\n", finding->next);
+        (void)printf("  next: %s\n", shown(finding->next));
     }
     emit_finish();
 }
@@ -136,13 +136,14 @@ static void show_row(struct settings *settings, const struct finding *finding)
 
 static int conclude(struct settings *settings, const struct finding *finding)
 {
+    bool negative = finding->outcome >= OUTCOME_UNCERTAIN ||
+                    (finding->outcome == OUTCOME_TORN && (settings->strict || finding->single));
+    emit_worst(negative ? EXIT_NEGATIVE : EXIT_READABLE);
     if (!settings->quiet && settings->emit.format == EMIT_TEXT) {
         show_text(settings, finding);
     } else if (!settings->quiet) {
         show_row(settings, finding);
     }
-    bool negative = finding->outcome >= OUTCOME_UNCERTAIN ||
-                    (finding->outcome == OUTCOME_TORN && (settings->strict || finding->single));
     return negative ? EXIT_NEGATIVE : EXIT_READABLE;
 }
 

@@ -82,12 +82,12 @@ static void tell_record(const struct side *side, uint64_t index)
     if (side->status != 0) {
         char text[512] = "";
         (void)wal_errmsg(side->view.log, text, sizeof(text));
-        (void)printf("  %s: index %" PRIu64 ": %s\n", side->name, index, text);
+        (void)printf("  %s: index %" PRIu64 ": %s\n", shown(side->name), index, text);
         return;
     }
     (void)printf("  %s: index %" PRIu64 " at %" PRIu64 ":0x%" PRIx64 ", tag %" PRIu64 ", type %s, %" PRIu32
                  " bytes, xxh3 %016" PRIx64 "\n",
-                 side->name, index, side->place.segment, side->place.offset, side->record.tag,
+                 shown(side->name), index, side->place.segment, side->place.offset, side->record.tag,
                  type_text(side->record.type, buffer), side->record.size,
                  payload_digest(side->record.data, side->record.size));
 }
@@ -95,9 +95,9 @@ static void tell_record(const struct side *side, uint64_t index)
 static void tell_range(const struct side *side)
 {
     if (side->first > side->last) {
-        (void)printf("%s: empty, the next index is %" PRIu64 "\n", side->name, side->last + 1);
+        (void)printf("%s: empty, the next index is %" PRIu64 "\n", shown(side->name), side->last + 1);
     } else {
-        (void)printf("%s: records %" PRIu64 " to %" PRIu64 "\n", side->name, side->first, side->last);
+        (void)printf("%s: records %" PRIu64 " to %" PRIu64 "\n", shown(side->name), side->first, side->last);
     }
 }
 
@@ -144,7 +144,7 @@ static void show_result(struct settings *settings, const struct side *a, const s
     } else if (a->last != b->last) {
         const struct side *longer = a->last > b->last ? a : b;
         uint64_t more = a->last > b->last ? a->last - b->last : b->last - a->last;
-        (void)printf("%s has %" PRIu64 " more; no difference in what both hold\n", longer->name, more);
+        (void)printf("%s has %" PRIu64 " more; no difference in what both hold\n", shown(longer->name), more);
     } else {
         (void)printf("no difference\n");
     }

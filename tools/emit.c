@@ -145,17 +145,69 @@ void emit_place(struct emit *emit, uint64_t segment, uint64_t offset)
     put_field(emit, "place", text);
 }
 
-/* raw: bytes above ASCII are a payload's and become \u00NN; else they are UTF-8 of ours and stay. */
+/* Bytes of the UTF-8 character that begins here; 0: it is none, or a control character. */
+static size_t utf8_bytes(const unsigned char *bytes, size_t left)
+{
+    if (bytes[0] < 0x80) {
+        return bytes[0] >= 0x20 && bytes[0] != 0x7f;
+    }
+    size_t wanted = bytes[0] >= 0xf0 && bytes[0] <= 0xf4  ? 4
+                    : bytes[0] >= 0xe0 && bytes[0] < 0xf0 ? 3
+                    : bytes[0] >= 0xc2 && bytes[0] < 0xe0 ? 2
+                                                          : 0;
+    if (wanted == 0 || wanted > left) {
+        return 0;
+    }
+    for (size_t i = 1; i < wanted; i++) {
+        if ((bytes[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xf0 && bytes[1] < 0x90);
+    bool no_character = (bytes[0] == 0xed && bytes[1] > 0x9f) || (bytes[0] == 0xf4 && bytes[1] > 0x8f) ||
+                        (bytes[0] == 0xc2 && bytes[1] < 0xa0);
+    return overlong || no_character ? 0 : wanted;
+}
+
+const char *shown(const char *text)
+{
+    static char buffers[4][SHOWN_BYTES];
+    static unsigned turn;
+    char *buffer = buffers[turn++ % 4], *to = buffer;
+    const unsigned char *from = (const unsigned char *)text;
+    size_t left = strlen(text);
+    while (left > 0 && to + 5 < buffer + SHOWN_BYTES) {
+        size_t bytes = utf8_bytes(from, left);
+        if (bytes == 0) {
+            to += sprintf(to, "\\x%02x", *from);
+            bytes = 1;
+        } else {
+            memcpy(to, from, bytes);
+            to += bytes;
+        }
+        from += bytes;
+        left -= bytes;
+    }
+    *to = '\0';
+    return buffer;
+}
+
+/* raw: bytes above ASCII are a payload's and become \u00NN; else they are UTF-8 of ours and stay. What is no UTF-8 (a
+ * path may be anything) becomes \u00NN as well. */
 static void put_json_text(const unsigned char *bytes, size_t size, bool raw)
 {
     (void)putchar('"');
     for (size_t i = 0; i < size; i++) {
         if (bytes[i] == '"' || bytes[i] == '\\') {
             (void)printf("\\%c", bytes[i]);
-        } else if (bytes[i] < 0x20 || bytes[i] == 0x7f || (raw && bytes[i] > 0x7f)) {
+            continue;
+        }
+        size_t character = raw && bytes[i] > 0x7f ? 0 : utf8_bytes(bytes + i, size - i);
+        if (character == 0) {
             (void)printf("\\u%04x", bytes[i]);
         } else {
-            (void)putchar(bytes[i]);
+            (void)fwrite(bytes + i, 1, character, stdout);
+            i += character - 1;
         }
     }
     (void)putchar('"');
@@ -166,7 +218,7 @@ void emit_text(struct emit *emit, const char *name, const char *text)
     if (is_json(emit, name)) {
         put_json_text((const unsigned char *)text, strlen(text), false);
     } else {
-        put_field(emit, name, text);
+        put_field(emit, name, shown(text));
     }
 }
 
@@ -268,6 +320,13 @@ void emit_bytes(struct emit *emit, const char *name, const void *bytes, size_t s
 
 /* --- the end of a row, and of all ---------------------------------------------------------------- */
 
+static int worst = EXIT_READABLE;
+
+void emit_worst(int code)
+{
+    worst = code > worst ? code : worst;
+}
+
 static void check_stdout(void)
 {
     if (!ferror(stdout)) {
@@ -277,7 +336,7 @@ static void check_stdout(void)
     if (errno != EPIPE) {
         complain("cannot write the result: %s", strerror(errno));
     }
-    _exit(errno == EPIPE ? EXIT_READABLE : EXIT_DISK); /* Not exit: it would try to flush again. */
+    _exit(errno == EPIPE ? worst : EXIT_DISK); /* Not exit: it would try to flush again. */
 }
 
 void emit_end(struct emit *emit)
@@ -294,13 +353,13 @@ void emit_finish(void)
 
 void complain(const char *format, ...)
 {
+    char text[SHOWN_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    progress_end();
-    (void)fputs("waldump: ", stderr);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputc('\n', stderr);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    progress_end();
+    (void)fprintf(stderr, "waldump: %s\n", shown(text));
 }
 
 /* --- progress ------------------------------------------------------------------------------------ */

@@ -64,6 +64,15 @@ void emit_end(struct emit *emit);
 /* At the very end: what is buffered goes out, or the program ends with EXIT_DISK. */
 void emit_finish(void);
 
+enum { SHOWN_BYTES = 8192 };
+
+/* A path or a sentence as a terminal may get it: what is no UTF-8, and control characters, become \xNN. Valid until the
+ * fourth call from this one; cut at SHOWN_BYTES. */
+const char *shown(const char *text);
+
+/* What the exit code will be at least, known before the output is: it holds when the reader of the output goes away. */
+void emit_worst(int code);
+
 /* "waldump: ..." and a newline on stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

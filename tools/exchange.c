@@ -416,8 +416,8 @@ int command_import(struct settings *settings)
         }
         uint64_t first = import->next_index - import->batch_count - import->records;
         if (code == 0 && !settings->quiet) {
-            (void)printf("%s: %" PRIu64 " records, first index %" PRIu64 ", durable, closed in order\n", settings->path,
-                         import->records, first);
+            (void)printf("%s: %" PRIu64 " records, first index %" PRIu64 ", durable, closed in order\n",
+                         shown(settings->path), import->records, first);
         } else if (code != 0) {
             complain("%s holds %" PRIu64 " records from index %" PRIu64 " on: not the whole export", settings->path,
                      import->records, first);

@@ -119,6 +119,7 @@ static int dump_log(struct settings *settings)
 {
     struct view_log view;
     int code = view_open(&view, settings->path);
+    emit_worst(code);
     if (code > EXIT_NEGATIVE) {
         return code;
     }

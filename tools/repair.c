@@ -268,15 +268,20 @@ static void show_cut(struct settings *settings, const struct wal_verdict *verdic
     }
     if (done) {
         (void)printf("  saved: %s\n  the log holds a doubt from index %" PRIu64 " on, until its writer clears it\n",
-                     backup, verdict->doubt_index);
+                     shown(backup), verdict->doubt_index);
         return;
     }
+    char *quoted = shell_quoted(settings->path);
     (void)printf("  nothing was changed; a copy or a peer is better than a cut\n");
+    if (quoted == NULL) {
+        return;
+    }
     if (survivors->records > 0) {
         (void)printf("  to save the records first: waldump export --from %" PRIu64 " %s >records.ndjson\n",
-                     survivors->first, settings->path);
+                     survivors->first, shown(quoted));
     }
-    (void)printf("  to cut: waldump repair --apply %s\n", settings->path);
+    (void)printf("  to cut: waldump repair --apply %s\n", shown(quoted));
+    free(quoted);
 }
 
 static void show_plan(struct settings *settings, const struct wal_verdict *verdict, const char *action,
@@ -306,7 +311,7 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
         emit_end(emit);
         return;
     }
-    (void)printf("%s: %s\n  %s\n", settings->path, verdict_word(verdict->kind), verdict->text);
+    (void)printf("%s: %s\n  %s\n", shown(settings->path), verdict_word(verdict->kind), verdict->text);
     if (!cut) {
         uint64_t pid;
         bool torn = verdict->kind == WAL_VERDICT_TORN;
@@ -318,7 +323,7 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
     if (!can_be_cut(verdict)) {
         (void)printf("  it cannot be cut: restore the file that is named from a copy\n"
                      "  what still reads: waldump export %s >records.ndjson\n",
-                     settings->path);
+                     shown(settings->path));
         return;
     }
     show_cut(settings, verdict, strcmp(action, "cut") == 0, backup, survivors);
