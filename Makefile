@@ -74,11 +74,11 @@ RAFT_HELPER_OBJECTS := $(RAFT_HELPERS:%.c=$(OUT)/obj/%.o)
 RAFT_TEST_PROGRAMS := $(RAFT_TESTS:tests/raft/%.c=$(OUT)/%)
 RAFT_RIGS := $(patsubst tests/raft/%.c,$(OUT)/raft_%,$(filter-out tests/raft/zoo.c,$(RAFT_PROGRAMS)))
 
-.PHONY: all test crash kill zoo fuzz bench bench-commit bench-peers peers tidy format install clean help
+.PHONY: all test crash kill zoo fuzz bench bench-commit bench-raft bench-peers peers tidy format install clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(OUT)/libraftcore.a $(OUT)/libraftcore.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit
+all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(OUT)/libraftcore.a $(OUT)/libraftcore.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit $(OUT)/bench_raft
 
 $(OUT)/.setup:
 	@mkdir -p $(OUT)
@@ -130,6 +130,9 @@ $(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
 $(OUT)/walbench: $(WALBENCH_OBJECTS) $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
+$(OUT)/bench_raft: $(OUT)/obj/bench/bench_raft.o $(OUT)/libraftcore.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
 # The public library, and the format beside it, whose names the library hides.
 $(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o $(OUT)/libwal.a
 	$(call say,LINK,$@)
@@ -188,6 +191,9 @@ bench: $(OUT)/walbench
 # The floors that this log is held to, against fio on the same disk.
 bench-commit: $(OUT)/.setup-bench $(OUT)/bench_commit
 	@$(OUT)/bench_commit $(if $(DIR),--dir $(DIR))
+# What the Raft core costs by itself.
+bench-raft: $(OUT)/bench_raft
+	@$(OUT)/bench_raft
 # The same work on what people use instead; installs their packages, and says so.
 PEERS := $(patsubst bench/peers/peer_%.c,$(OUT)/peers/peer_%,$(wildcard bench/peers/peer_*.c))
 $(OUT)/peers/peer_plain: PEER_LIBS :=
@@ -241,6 +247,7 @@ help:
 	@echo 'make bench         what a durable update costs here (DIR= where)'
 	@echo 'make bench-peers   the same work on RocksDB, SQLite, LMDB and libraft; installs them'
 	@echo 'make bench-commit  the floors that this log is held to, against fio'
+	@echo 'make bench-raft    what the Raft core costs by itself'
 	@echo 'make crash kill    the crash explorer, the kill -9 rig alone: COUNT= KILLS= SEED='
 	@echo 'make zoo           every seeded bug, and what catches it'
 	@echo 'make fuzz          libFuzzer on every decoder: SECONDS= each'
