@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARRAY_ITEMS_MIN = 4 };
+enum { ARRAY_BYTES_MIN = 128 }; /* Small items are taken a few at a time; large ones as they are wanted. */
 
 void *memory_resize(struct memory *memory, void *block, size_t old_bytes, size_t new_bytes)
 {
@@ -41,7 +41,8 @@ bool memory_reserve(struct memory *memory, void **array, uint32_t *capacity, siz
     if (wanted <= *capacity) {
         return true;
     }
-    uint64_t grown = *capacity < ARRAY_ITEMS_MIN ? ARRAY_ITEMS_MIN : *capacity;
+    uint64_t least = item_bytes < ARRAY_BYTES_MIN ? ARRAY_BYTES_MIN / item_bytes : 1;
+    uint64_t grown = *capacity < least ? least : *capacity;
     while (grown < wanted) {
         grown *= 2;
     }
