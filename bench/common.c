@@ -61,6 +61,9 @@ void interrupt_catch(void)
     struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* Not below nohup. */
+        sigaction(SIGHUP, &action, NULL);
 }
 
 bool interrupted(void)

@@ -63,6 +63,15 @@ static const struct row *first_durable(const struct result *result)
 
 /* --- appending ----------------------------------------------------------------------------------- */
 
+/* An interrupted run may have nothing to compare with but an update of another size. */
+static void say_times(struct result *result, const struct row *many, const struct row *one)
+{
+    if (many->size_bytes != one->size_bytes)
+        say(result, " (of %u bytes)", many->size_bytes);
+    else
+        say(result, " (%.3g times)", row_records_rate(many) / row_records_rate(one));
+}
+
 static void say_group(struct result *result, const struct row *one)
 {
     const struct row *crowd = most(result, true), *loop = most(result, false);
@@ -73,13 +82,12 @@ static void say_group(struct result *result, const struct row *one)
     if (crowd != NULL) {
         say(result, " %s a second of it for %u threads waiting", count_text(row_records_rate(crowd), rate),
             crowd->threads);
-        if (row_measured(one))
-            say(result, " (%.3g times)", row_records_rate(crowd) / row_records_rate(one));
+        say_times(result, crowd, one);
     }
     if (loop != NULL) {
         say(result, "%s %s for one event loop with %u outstanding", crowd != NULL ? ", and" : "",
             count_text(row_records_rate(loop), rate), loop->outstanding);
-        say(result, " (%.3g times)", row_records_rate(loop) / row_records_rate(one));
+        say_times(result, loop, one);
     }
 }
 
@@ -170,7 +178,8 @@ static void say_peers(struct result *result)
     best = best != NULL ? best : plain;
     say(result, "In one sentence: ");
     if (own == NULL || best == NULL) {
-        say(result, "there is nothing to compare with; make bench-peers builds the programs.");
+        say(result, result->partial ? "interrupted before there was anything to compare with."
+                                    : "there is nothing to compare with; make bench-peers builds the programs.");
         return;
     }
     say(result,

@@ -56,7 +56,9 @@ int session_begin(struct session *session, const struct settings *settings, cons
     int error = device_look(path, &result->device);
     if (error == -ENOENT || error == -EACCES || error == -ENOTDIR) {
         bool word = error == -ENOENT && strchr(path, '/') == NULL;
-        failed(word ? "neither a command nor a directory" : path, NULL, error);
+        char what[512];
+        snprintf(what, sizeof(what), word ? "%s: neither a command nor a directory" : "%s", path);
+        failed(what, NULL, error);
         return EXIT_SETUP;
     }
     if (result->device.in_memory == DEVICE_YES && !settings->force)

@@ -70,6 +70,12 @@ class Scratch(unittest.TestCase):
 
 
 class CommandLine(Scratch):
+    def test_options_may_stand_before_the_command(self):
+        self.assertEqual(json.loads(run("--json", "probe", self.folder)[0])["schema"], "walbench.probe/1")
+        self.assertIn("append takes no --layout", run("--layout=zeroed", "append", code=2)[1])
+        self.assertIn("unrecognized option '--bogus'", run("--bogus", "append", code=2)[1])
+        self.assertIn("append: neither", run("--quick", "--", "append", code=3)[1])
+
     def test_usage_errors_are_exit_2_and_say_where_help_is(self):
         for arguments in (["--bogus"], ["sync", "a", "b"], ["compare", "a"], ["plot"], ["append", "--layout=append"], ["recover", "--json=1"],
                           ["--time=0"], ["--time=x"], ["--time=-1s"], ["--rounds=0"], ["--rounds=65"], ["--size=0"], ["--size=2M"], ["--size="],
@@ -315,10 +321,15 @@ class Decisions(Scratch):
 
 class Failures(Scratch):
     def test_interrupted(self):
-        for command in (["sync", "--time=5s"], ["append", "--time=30s", "--rounds=1"], ["recover"], ["--emulate=hdd"]):
+        for command, number in (
+            (["sync", "--time=5s"], signal.SIGINT),
+            (["append", "--time=30s", "--rounds=1"], signal.SIGTERM),
+            (["recover"], signal.SIGHUP),
+            (["--emulate=hdd"], signal.SIGINT),
+        ):
             with subprocess.Popen([WALBENCH, *command, "--json", self.folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
                 time.sleep(1.5)
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 out, err = process.communicate(timeout=30)
             self.assertEqual(process.returncode, 130, (command, err))
             self.assertEqual(err, b"")
@@ -339,7 +350,7 @@ class Failures(Scratch):
         for path in ("/nonexistent", "/proc", "/etc/passwd", "/sys"):
             out, err = run(*SHORT, path, code=3)
             self.assertTrue(out == "" and err.startswith("walbench: "), (path, out, err))
-        self.assertIn("neither a command nor a directory", run("nosuch", code=3)[1])
+        self.assertIn("nosuch: neither a command nor a directory", run("nosuch", code=3)[1])
         if os.geteuid() != 0:
             os.chmod(self.folder, 0o500)
             run(*SHORT, self.folder, code=3)

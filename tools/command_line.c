@@ -232,9 +232,34 @@ static void take_options(struct settings *settings, const struct command *comman
     }
 }
 
+/* Where options stand before the command's name, the name is brought to the front. What is wrong with the options is
+ * told when they are taken, not here. */
+static void bring_command_forward(int argc, char **argv)
+{
+    if (argc < 2 || argv[1][0] != '-') {
+        return;
+    }
+    struct option long_options[OPTIONS_MAX + 1] = {{0}};
+    char letters[2 * OPTIONS_MAX + 1];
+    fill_options(long_options, letters);
+    opterr = 0;
+    while (getopt_long(argc, argv, letters, long_options, NULL) != -1) {
+    }
+    int word = optind;
+    opterr = 1;
+    optind = 0; /* So that what follows reads from the start. */
+    if (word >= argc || strcmp(argv[word - 1], "--") == 0 || command_of(argv[word]) == NULL) {
+        return;
+    }
+    char *name = argv[word];
+    memmove(&argv[2], &argv[1], (size_t)(word - 1) * sizeof(*argv));
+    argv[1] = name;
+}
+
 const struct command *command_line_take(const struct program *program, struct settings *settings, int argc, char **argv)
 {
     current = program;
+    bring_command_forward(argc, argv);
     if (argc > 1 && strcmp(argv[1], "help") == 0) {
         const struct command *about = argc > 2 ? command_of(argv[2]) : NULL;
         if (argc > 2 && about == NULL) {

@@ -429,6 +429,10 @@ void signals_catch(void)
     struct sigaction action = {.sa_handler = remember_signal};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) { /* Not below nohup. */
+        (void)sigaction(SIGHUP, &action, NULL);
+    }
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL);
 }
