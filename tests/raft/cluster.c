@@ -15,6 +15,7 @@
 
 #include "raftcore/codec.h"
 #include "tests/raft/disk.h"
+#include "tests/raft/parcel.h"
 #include "wal/check.h"
 
 #include <inttypes.h>
@@ -78,6 +79,7 @@ struct cluster {
     unsigned *leader_of_term;
     uint64_t term_capacity;
     uint64_t snapshot_every, snapshot_keep;
+    unsigned late_answers;
     char failure[400];
 };
 
@@ -262,42 +264,6 @@ static bool is_request(uint16_t kind)
            kind == RAFTCORE_HEARTBEAT || kind == RAFTCORE_SNAPSHOT || kind == RAFTCORE_TIMEOUT_NOW;
 }
 
-static struct raftcore_message *copy_message(struct cluster *cluster, const struct raftcore_message *message)
-{
-    size_t entries_bytes = message->entry_count * sizeof(struct raftcore_entry);
-    struct raftcore_message *copy =
-        malloc(sizeof(*copy) + entries_bytes + sizeof(struct raftcore_configuration) + message->piece_bytes + 64);
-    CHECK(copy != NULL);
-    *copy = *message;
-    struct raftcore_entry *entries = (struct raftcore_entry *)(copy + 1);
-    if (message->entry_count > 0) {
-        memcpy(entries, message->entries, entries_bytes);
-        copy->entries = entries;
-        for (uint32_t i = 0; i < message->entry_count; i++) {
-            if (entries[i].reserved != 0) {
-                void *bytes = arena_take(&cluster->arena, entries[i].size);
-                memcpy(bytes, entries[i].data, entries[i].size);
-                entries[i].data = bytes;
-                entries[i].reserved = 0;
-            }
-            cluster->bytes += entries[i].size;
-        }
-    }
-    struct raftcore_configuration *configuration =
-        (struct raftcore_configuration *)(void *)((char *)entries + entries_bytes);
-    if (message->configuration != NULL) {
-        *configuration = *message->configuration;
-        copy->configuration = configuration;
-    }
-    if (message->kind == RAFTCORE_SNAPSHOT) { /* A snapshot's bytes say which one it is. */
-        unsigned char *piece = (unsigned char *)(configuration + 1);
-        memset(piece, (int)(message->snapshot_id & 0xff), message->piece_bytes);
-        copy->piece = piece;
-        cluster->bytes += message->piece_bytes;
-    }
-    return copy;
-}
-
 static void post(struct cluster *cluster, unsigned from, const struct raftcore_message *message)
 {
     const struct cluster_options *options = &cluster->options;
@@ -311,10 +277,12 @@ static void post(struct cluster *cluster, unsigned from, const struct raftcore_m
         if (chance(cluster, options->delay)) {
             delay += cluster_random(cluster, options->delay_ns);
         }
-        later(cluster,
-              (struct thing){
-                  .kind = THING_MESSAGE, .node = (unsigned)message->to, .message = copy_message(cluster, message)},
-              delay);
+        if (!is_request(message->kind) && chance(cluster, cluster->late_answers)) {
+            delay += 200 * MS + cluster_random(cluster, 1 + cluster_random(cluster, 2000)) * MS;
+        }
+        struct raftcore_message *copy = parcel_copy(&cluster->arena, message);
+        cluster->bytes += parcel_payload_bytes(copy);
+        later(cluster, (struct thing){.kind = THING_MESSAGE, .node = (unsigned)message->to, .message = copy}, delay);
     }
 }
 
@@ -784,6 +752,11 @@ void cluster_set_faults(struct cluster *cluster, unsigned drop, unsigned duplica
     cluster->options.duplicate = duplicate;
     cluster->options.delay = delay;
     cluster->options.delay_ns = delay_ns;
+}
+
+void cluster_delay_answers(struct cluster *cluster, unsigned per_thousand)
+{
+    cluster->late_answers = per_thousand;
 }
 
 void cluster_set_snapshots(struct cluster *cluster, uint64_t every, uint64_t keep)

@@ -57,6 +57,8 @@ void cluster_stall_disk(struct cluster *cluster, unsigned id, bool stalled);
 void cluster_jump_clock(struct cluster *cluster, unsigned id, uint64_t ns);
 void cluster_slow_apply(struct cluster *cluster, unsigned id, bool stopped);
 void cluster_set_faults(struct cluster *cluster, unsigned drop, unsigned duplicate, unsigned delay, uint64_t delay_ns);
+/* Of 1,000 answers so many come 200 ms to 2,200 ms late, the shorter delays more often. */
+void cluster_delay_answers(struct cluster *cluster, unsigned per_thousand);
 void cluster_set_snapshots(struct cluster *cluster, uint64_t every, uint64_t keep); /* Entries; 0: none. */
 
 /* A node that is down and will start with damage: its newest batch is gone; the entry `hole` (0: none) does not read.

@@ -522,7 +522,7 @@ static void figure_8(bool unreliable)
     unsigned up = 5;
     for (unsigned round = 0; round < 1000; round++) {
         if (unreliable && round == 200) { /* Answers come in any order from now on. */
-            cluster_set_faults(lab.cluster, 100, 0, 667, 2200 * MS);
+            cluster_delay_answers(lab.cluster, 667);
         }
         unsigned leader = 0;
         for (unsigned id = 1; id <= 5; id++) {
@@ -648,9 +648,7 @@ static void snapshots(bool disconnects, bool reliable, bool crashes)
     unsigned leader = check_one_leader(&lab);
     for (unsigned round = 0; round < 30; round++) {
         unsigned victim = leader % 3 + 1;
-        unsigned sender = round % 3 == 1 ? victim : leader;
         victim = round % 3 == 1 ? leader : victim;
-        (void)sender;
         if (disconnects) {
             connect(&lab, victim, false);
             one(&lab, 2, true);
