@@ -149,6 +149,7 @@ struct raftcore {
     enum quorum_vote votes[RAFTCORE_MEMBERS_MAX]; /* Of the configuration's members. */
     uint64_t campaign;                            /* Number of the campaign; its requests and answers carry it. */
     uint64_t campaign_sequence;                   /* Its unit. */
+    uint64_t ask_again_ns;                        /* When those that did not answer are asked again. */
     bool campaign_waits;                          /* Its requests have not left yet (A11). */
     bool campaign_is_transfer;
     bool campaign_is_roll_call;

@@ -138,12 +138,14 @@ static void count_own_vote(struct raftcore *core)
     }
 }
 
+/* Those that were not heard yet: the first time everybody. */
 static void ask_for_votes(struct raftcore *core, enum raftcore_message_kind kind, uint64_t term, uint64_t after)
 {
     const struct raftcore_configuration *configuration = core_configuration(core);
     for (uint32_t i = 0; i < configuration->count; i++) {
         uint64_t id = configuration->members[i].id;
-        if (id == core->options.id || !configuration_is_voter(configuration, id)) {
+        if (id == core->options.id || !configuration_is_voter(configuration, id) ||
+            core->votes[i] != QUORUM_NOT_HEARD) {
             continue;
         }
         struct raftcore_message request = message_to(core, id, kind);
@@ -155,6 +157,7 @@ static void ask_for_votes(struct raftcore *core, enum raftcore_message_kind kind
         request.flags |= core->campaign_is_roll_call ? RAFTCORE_ROLL_CALL : 0;
         message_send(core, &request, after);
     }
+    core->ask_again_ns = core->now_ns + core->options.heartbeat_ns;
 }
 
 static enum quorum_result tally(const struct raftcore *core)
@@ -238,9 +241,27 @@ int campaign(struct raftcore *core, bool at_once, bool is_transfer, bool is_roll
     return 0;
 }
 
+/* Requests and answers get lost (section 5.1: they are retried until the answer comes); a campaign is too dear to be
+ * given up for one. Who has voted votes the same again. */
+static void ask_again(struct raftcore *core)
+{
+    if (core->now_ns < core->ask_again_ns) {
+        return;
+    }
+    if (core->role == RAFTCORE_PRE_CANDIDATE) {
+        ask_for_votes(core, RAFTCORE_PRE_VOTE_REQUEST, core->hard.term + 1, 0);
+    } else if (core->role == RAFTCORE_CANDIDATE && !core->campaign_waits) {
+        ask_for_votes(core, RAFTCORE_VOTE_REQUEST, core->hard.term, 0);
+    }
+}
+
 void election_time(struct raftcore *core)
 {
-    if (core_is_leader(core) || core->now_ns < core->election_at_ns) {
+    if (core_is_leader(core)) {
+        return;
+    }
+    if (core->now_ns < core->election_at_ns) {
+        ask_again(core);
         return;
     }
     if (campaign(core, false, false, false) != 0) {
@@ -252,6 +273,7 @@ void election_requests_left(struct raftcore *core)
 {
     if (core->campaign_waits) {
         core->campaign_waits = false;
+        core->ask_again_ns = core->now_ns + core->options.heartbeat_ns;
         restart_timer(core);
     }
 }

@@ -33,6 +33,7 @@ struct progress {
     uint64_t stream;      /* The number of this record. */
     uint64_t heard_ns;
     uint64_t round;             /* The highest heartbeat round that it answered. */
+    uint64_t probe_round;       /* The newest heartbeat round when a probe was last sent. */
     uint64_t credit;            /* Bytes from match on that it takes. */
     uint64_t sent_ns;           /* When something that must be answered was last sent. */
     uint64_t leaves_ns;         /* Of a removed one: when it is given up. */

@@ -115,6 +115,7 @@ static void send_entries(struct raftcore *core, struct progress *peer, const str
     if (!log_term(&core->log, append.index, &append.log_term)) {
         return;
     }
+    peer->probe_round = core->round;
     if (progress_sent(peer, &core->memory, append.index + count, bytes, core->now_ns)) {
         peer->commit_sent = core->hard.commit;
         message_send(core, &append, 0); /* A15. */
@@ -397,8 +398,8 @@ int on_heartbeat_answer(struct raftcore *core, const struct raftcore_message *an
         return RAFTCORE_REASON_QUARANTINED;
     }
     peer->credit = answer->credit;
-    if (peer->state == RAFTCORE_PROBE) {
-        peer->probe_sent = false; /* Its answer may be lost. */
+    if (peer->state == RAFTCORE_PROBE && answer->round > peer->probe_round) {
+        peer->probe_sent = false; /* It went before this round did, so its answer may be lost. */
     }
     if (answer->round > peer->round) {
         peer->round = answer->round;

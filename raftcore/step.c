@@ -253,6 +253,8 @@ static uint64_t next_deadline(const struct raftcore *core)
         at = core->heartbeat_at_ns; /* Losses and the disk are looked at as often as that. */
         at = core->options.no_check_quorum ? at : earlier(at, core->quorum_at_ns);
         at = core->transfer_to == 0 ? at : earlier(at, core->transfer_until_ns);
+    } else if (core->role == RAFTCORE_PRE_CANDIDATE || (core->role == RAFTCORE_CANDIDATE && !core->campaign_waits)) {
+        at = earlier(at, core->ask_again_ns);
     }
     if (core->hole_count > 0 && !core->splicing) {
         at = earlier(at, core->fetch_at_ns);
