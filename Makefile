@@ -72,7 +72,8 @@ RAFT_TESTS := $(wildcard tests/raft/test_raft_*.c)
 RAFT_HELPERS := $(filter-out $(RAFT_PROGRAMS) $(RAFT_TESTS),$(wildcard tests/raft/*.c))
 RAFT_HELPER_OBJECTS := $(RAFT_HELPERS:%.c=$(OUT)/obj/%.o)
 RAFT_TEST_PROGRAMS := $(RAFT_TESTS:tests/raft/%.c=$(OUT)/%)
-RAFT_RIGS := $(patsubst tests/raft/%.c,$(OUT)/raft_%,$(filter-out tests/raft/zoo.c,$(RAFT_PROGRAMS)))
+RAFT_RIGS := $(patsubst tests/raft/%.c,$(OUT)/raft_%,$(filter-out tests/raft/zoo.c tests/raft/script.c,$(RAFT_PROGRAMS)))
+RAFTSCRIPT := $(OUT)/bin/raftscript
 
 .PHONY: all test crash kill zoo fuzz bench bench-commit bench-raft bench-peers peers tidy format install clean help
 .SECONDARY:
@@ -152,6 +153,10 @@ $(RAFT_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/raft/%.o $(RAFT_HELPER_OBJECTS
 $(RAFT_RIGS): $(OUT)/raft_%: $(OUT)/obj/tests/raft/%.o $(RAFT_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
+$(RAFTSCRIPT): $(OUT)/obj/tests/raft/script.o $(RAFT_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
 $(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
@@ -169,7 +174,7 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
-test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS)
+test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS) $(RAFTSCRIPT)
 	@mkdir -p build/tmp
 	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
 
