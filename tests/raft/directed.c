@@ -394,6 +394,71 @@ static const char *a_peer_that_would_cut_what_is_committed_is_quarantined(void)
     return story_end(&story);
 }
 
+static const char *the_second_leader_of_a_term_is_quarantined(void)
+{
+    struct story story;
+    story_prepare(&story, 3);
+    story_begin(&story);
+    story_lead(&story, 1);
+    struct raftcore_entry entry = story_entry(1);
+    story_append(&story, 3, 1, 0, 0, &entry, 1, 0);
+    EXPECT(&story, story.reason == RAFTCORE_REASON_QUARANTINED && story_status(&story).role == RAFTCORE_LEADER);
+    EXPECT(&story, raftcore_broken(story.core) == NULL);
+    return story_end(&story);
+}
+
+static const char *an_answer_of_another_log_does_not_count(void)
+{
+    struct story story;
+    story_prepare(&story, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        story.configuration.members[i].log_id = i + 1; /* As story_from sends it. */
+    }
+    story.start.start.configuration = story.configuration;
+    story_begin(&story);
+    story_lead(&story, 1);
+    story_durable(&story);
+    struct raftcore_message answer = story_from(2, RAFTCORE_APPEND_ANSWER, 1);
+    answer.stream = 1;
+    answer.index = 1;
+    answer.credit = 1 << 20;
+    answer.log_id = 77; /* The node was wiped, and has its id again. */
+    story_receive(&story, &answer);
+    EXPECT(&story, story_status(&story).hard_state.commit == 0);
+    answer.log_id = 2;
+    story_receive(&story, &answer);
+    EXPECT(&story, story_status(&story).hard_state.commit == 1);
+    return story_end(&story);
+}
+
+/* --- what became of it --------------------------------------------------------------------------- */
+
+static const char *an_outcome_is_one_of_four(void)
+{
+    struct story story;
+    story_prepare(&story, 3);
+    story_begin(&story);
+    struct raftcore_entry entries[2] = {story_entry(1), story_entry(1)};
+    story_append(&story, 2, 1, 0, 0, entries, 2, 1);
+    story_durable(&story);
+    EXPECT(&story, raftcore_outcome(story.core, 1, 1) == RAFTCORE_OUTCOME_COMMITTED);
+    EXPECT(&story, raftcore_outcome(story.core, 2, 1) == RAFTCORE_OUTCOME_PENDING);
+    EXPECT(&story, raftcore_outcome(story.core, 9, 1) == RAFTCORE_OUTCOME_PENDING);
+    struct raftcore_entry other = story_entry(2);
+    story_append(&story, 3, 2, 1, 1, &other, 1, 2);
+    story_durable(&story);
+    EXPECT(&story, raftcore_outcome(story.core, 2, 1) == RAFTCORE_OUTCOME_SUPERSEDED);
+    EXPECT(&story, raftcore_outcome(story.core, 2, 2) == RAFTCORE_OUTCOME_COMMITTED);
+    struct raftcore_event applied = {.kind = RAFTCORE_APPLIED, .applied.index = 2};
+    story_step(&story, &applied);
+    struct raftcore_event taken = {.kind = RAFTCORE_SNAPSHOT_TAKEN};
+    taken.snapshot.snapshot = (struct raftcore_snapshot){.index = 2, .term = 2, .id = 5, .bytes = 10};
+    story_step(&story, &taken);
+    EXPECT(&story, story.reason == 0);
+    EXPECT(&story, raftcore_outcome(story.core, 1, 1) == RAFTCORE_OUTCOME_UNKNOWN);
+    return story_end(&story);
+}
+
 const struct directed directed_tests[] = {
     {"a vote request waits for the vote (A9)", a_vote_request_waits_for_the_vote},
     {"a grant waits (A8)", a_grant_waits_and_is_repeated_with_the_same_wait},
@@ -412,5 +477,8 @@ const struct directed directed_tests[] = {
     {"the gate of changes (C3)", a_new_leader_changes_nobody_before_its_own_entry_is_committed},
     {"a truncated configuration (C2)", a_truncated_configuration_is_rolled_back},
     {"a peer that breaks the rules (H1)", a_peer_that_would_cut_what_is_committed_is_quarantined},
+    {"two leaders in a term (D10)", the_second_leader_of_a_term_is_quarantined},
+    {"another log is no member (B1, H2)", an_answer_of_another_log_does_not_count},
+    {"what became of a proposal (A11)", an_outcome_is_one_of_four},
 };
 const unsigned directed_count = sizeof(directed_tests) / sizeof(directed_tests[0]);
