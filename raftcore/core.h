@@ -112,6 +112,7 @@ struct raftcore {
     uint64_t random;
     uint64_t session;
     bool started;
+    bool quiet;      /* The last output held nothing but a deadline. */
     uint16_t broken; /* 0, or a reason. */
     char broken_text[BROKEN_TEXT_BYTES];
 
