@@ -431,6 +431,38 @@ static void test_indexes_end_where_the_header_says(void **state)
     model_close(&model);
 }
 
+/* --- what a reader sees behind damage ------------------------------------------------------------ */
+
+/* Each commit has metadata of its own: a reader of the damaged log gets that of the last one, behind the damage. */
+static void test_a_reader_gets_the_newest_metadata_behind_damage(void **state)
+{
+    struct model model;
+    model_start(&model, *state, 64);
+    model_open(&model);
+    for (unsigned i = 1; i <= 6; i++) {
+        struct wal_record record = {.data = "x", .size = 1, .type = 1, .tag = i};
+        struct wal_append append = {.records = &record,
+                                    .record_count = 1,
+                                    .flags = WAL_APPEND_METADATA,
+                                    .metadata = &i,
+                                    .metadata_bytes = sizeof(i)};
+        assert_int_equal(wal_commit(model.log, &append, NULL), 0);
+    }
+    struct wal_place place = place_of(&model, 3);
+    model_close(&model);
+    destroy_block(&model, place);
+    struct wal_options options = WAL_OPTIONS_INIT;
+    options.flags = WAL_READ_ONLY;
+    assert_int_equal(wal_open(*state, &options, &model.log, &model.verdict), 0);
+    assert_int_equal(model.verdict.kind, WAL_VERDICT_CORRUPT);
+    unsigned found = 0;
+    size_t bytes;
+    assert_int_equal(wal_metadata(model.log, &found, sizeof(found), &bytes), 0);
+    assert_int_equal(found, 6);
+    assert_int_equal(wal_durable_index(model.log), 6);
+    model_close(&model);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
@@ -443,6 +475,7 @@ int main(void)
         TEST(test_a_second_accept_cuts_no_more_than_it_must),
         TEST(test_a_newest_file_without_content_is_no_torn_end),
         TEST(test_a_newest_file_that_is_short_is_accepted_once),
+        TEST(test_a_reader_gets_the_newest_metadata_behind_damage),
         TEST(test_indexes_end_where_the_header_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

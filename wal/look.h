@@ -45,6 +45,7 @@ struct recovery {
     uint64_t stranger;       /* A file behind T whose identity is another segment's: 0 or its name's number, */
     uint64_t stranger_found; /* and that of the identity. */
     bool truncation_hidden;  /* A hole in T hides a truncation: what it removed is not known. */
+    struct walk beyond;      /* The walk, gone on behind the damage for readers; block_bytes 0: it did not. */
     struct wal_hole holes[WAL_HOLES_MAX];
     uint32_t hole_count;
     char place[160]; /* Words for rows Y2 to Y5. */

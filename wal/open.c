@@ -323,6 +323,10 @@ static int judge_and_take_over(struct wal *log, struct recovery *recovery, struc
             log->durable_end_index = log->next_index =
                 recovery->tail->end_index > log->next_index ? recovery->tail->end_index : log->next_index;
             log->durable_offset = segment_seal_offset(recovery->tail, log->shape.block_bytes);
+            if (recovery->beyond.block_bytes != 0) {
+                log->durable_metadata_bytes = recovery->beyond.metadata_bytes;
+                memcpy(log->durable_metadata, recovery->beyond.metadata, sizeof(log->durable_metadata));
+            }
         }
         return 0;
     }

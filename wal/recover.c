@@ -280,42 +280,43 @@ static void drop_truncated(struct recovery *recovery, const struct format_head *
 /* Behind the damage in T: goes on wherever a batch of the log can be believed again, for readers. */
 static int read_beyond(struct recovery *recovery)
 {
-    struct walk walk = recovery->walk;
+    struct walk *beyond = &recovery->beyond;
+    *beyond = recovery->walk;
     struct segment *tail = recovery->tail;
     uint64_t seal_offset = segment_seal_offset(tail, recovery->shape.block_bytes);
     for (;;) {
         struct format_head head;
         uint64_t offset;
         int status = scan_resync(recovery->window, tail->number, recovery->shape.block_bytes,
-                                 walk.offset + recovery->shape.block_bytes, seal_offset, &head, &offset);
+                                 beyond->offset + recovery->shape.block_bytes, seal_offset, &head, &offset);
         if (status != 0) {
             return status;
         }
-        bool of_the_log = offset != 0 && head.number > walk.number && head.first_index >= walk.start.index;
-        recovery_note_hole(recovery, &walk, tail->number, of_the_log ? &head : NULL);
+        bool of_the_log = offset != 0 && head.number > beyond->number && head.first_index >= beyond->start.index;
+        recovery_note_hole(recovery, beyond, tail->number, of_the_log ? &head : NULL);
         if (offset == 0) {
             return 0;
         }
-        uint64_t before_index = walk.next_index;
-        walk.offset = offset;
+        uint64_t before_index = beyond->next_index;
+        beyond->offset = offset;
         if (!of_the_log) {
             continue;
         }
-        walk_resume(&walk, &head);
+        walk_resume(beyond, &head);
         if (head.kind == BATCH_TRUNCATE) {
             map_truncate(&tail->map, head.first_index); /* Even if its records do not read. */
         } else if (head.first_index < before_index) {
             drop_truncated(recovery, &head, offset);
         }
         struct scan_stop stop;
-        status = scan_run(recovery->window, &walk, &tail->map, &stop);
+        status = scan_run(recovery->window, beyond, &tail->map, &stop);
         if (status != 0) {
             return status;
         }
-        if (walk.next_index > tail->end_index) {
-            tail->end_index = walk.next_index;
+        if (beyond->next_index > tail->end_index) {
+            tail->end_index = beyond->next_index;
         }
-        if (stop.reason == WALK_FULL || (!stop.head_valid && walk.number > recovery->evidence.highest_mark)) {
+        if (stop.reason == WALK_FULL || (!stop.head_valid && beyond->number > recovery->evidence.highest_mark)) {
             return 0;
         }
     }

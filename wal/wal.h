@@ -370,8 +370,9 @@ WAL_API uint64_t wal_durable_index(const struct wal *log); /* Last one durable; 
 WAL_API uint64_t wal_durable_ticket(const struct wal *log);
 WAL_API uint64_t wal_doubt(const struct wal *log); /* First index in doubt, durable until cleared; 0: none. */
 
-/* Copies the newest durable metadata. *bytes_out is its size; WAL_ESMALL (with *bytes_out set) when it does not fit;
- * WAL_ENOENT: there never was any. */
+/* Copies the newest durable metadata; of a damaged log opened for reading the newest that reads, on either side of the
+ * damage. *bytes_out is its size; WAL_ESMALL (with *bytes_out set) when it does not fit; WAL_ENOENT: there never was
+ * any. */
 WAL_CHECKED int wal_metadata(const struct wal *log, void *buffer, size_t buffer_bytes, size_t *bytes_out);
 
 /* --- event loop ---------------------------------------------------------------------------------- */
