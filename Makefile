@@ -33,7 +33,10 @@ LIBRARY := batch chain commit cut format hash io io_file io_posix io_uring laten
            seal segment stage strategy verdict verify wal walk window
 RAFTCORE := check codec configuration election follow log member memory message persist progress propose quorum raftcore read repair \
             replicate snapshot step text transfer
+# What joins the core to the log; these know libwal.
+RAFTNODE := disk_files node node_open node_snapshot node_work snapshot_file snapshot_store storage storage_copy storage_metadata storage_open
 RAFTCORE_OBJECTS := $(RAFTCORE:%=$(OUT)/obj/raftcore/%.o)
+RAFTNODE_OBJECTS := $(RAFTNODE:%=$(OUT)/obj/raftcore/%.o)
 RAFTCORE_ZOO_OBJECTS := $(RAFTCORE:%=$(OUT)/zoo/raftcore/%.o)
 LIBRARY_OBJECTS := $(LIBRARY:%=$(OUT)/obj/wal/%.o)
 POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
@@ -79,7 +82,7 @@ RAFTSCRIPT := $(OUT)/bin/raftscript
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(OUT)/libraftcore.a $(OUT)/libraftcore.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit $(OUT)/bench_raft
+all: $(OUT)/.setup $(OUT)/libwal.a $(OUT)/libwal.so $(OUT)/libraftcore.a $(OUT)/libraftcore.so $(TOOLS) $(OUT)/walbench $(OUT)/bench_commit $(OUT)/bench_raft $(OUT)/raft_counter
 
 $(OUT)/.setup:
 	@mkdir -p $(OUT)
@@ -115,13 +118,13 @@ $(OUT)/libwal.so: $(LIBRARY_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libwal.so.$(SOVERSION) -Wl,--no-undefined $(LINK) -o $(OUT)/libwal.so.$(VERSION) $^ $(LIBS)
 	$(Q)ln -sf libwal.so.$(VERSION) $(OUT)/libwal.so.$(SOVERSION) && ln -sf libwal.so.$(SOVERSION) $@
-$(OUT)/libraftcore.a: $(RAFTCORE_OBJECTS)
+$(OUT)/libraftcore.a: $(RAFTCORE_OBJECTS) $(RAFTNODE_OBJECTS)
 	$(call say,AR,$@)
 	$(Q)ld -r -o $(OUT)/obj/libraftcore.o $^ && objcopy --localize-hidden $(OUT)/obj/libraftcore.o
 	$(Q)rm -f $@ && ar rcs $@ $(OUT)/obj/libraftcore.o
-$(OUT)/libraftcore-tests.a: $(RAFTCORE_OBJECTS)
+$(OUT)/libraftcore-tests.a: $(RAFTCORE_OBJECTS) $(RAFTNODE_OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(OUT)/libraftcore.so: $(RAFTCORE_OBJECTS)
+$(OUT)/libraftcore.so: $(RAFTCORE_OBJECTS) $(RAFTNODE_OBJECTS) $(OUT)/libwal.so
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libraftcore.so.$(SOVERSION) -Wl,--no-undefined $(LINK) -o $(OUT)/libraftcore.so.$(VERSION) $^
 	$(Q)ln -sf libraftcore.so.$(VERSION) $(OUT)/libraftcore.so.$(SOVERSION) && ln -sf libraftcore.so.$(SOVERSION) $@
@@ -131,9 +134,12 @@ $(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
 $(OUT)/walbench: $(WALBENCH_OBJECTS) $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
-$(OUT)/bench_raft: $(OUT)/obj/bench/bench_raft.o $(OUT)/libraftcore.a
+$(OUT)/bench_raft: $(OUT)/obj/bench/bench_raft.o $(OUT)/libraftcore.a $(OUT)/libwal.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+$(OUT)/raft_counter: $(OUT)/obj/tools/example/raft_counter.o $(OUT)/libraftcore.a $(OUT)/libwal.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 # The public library, and the format beside it, whose names the library hides.
 $(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o $(OUT)/libwal.a
 	$(call say,LINK,$@)

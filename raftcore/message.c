@@ -31,7 +31,9 @@ struct raftcore_message message_to(const struct raftcore *core, uint64_t to, enu
 
 static void wait_for(struct raftcore *core, const struct raftcore_message *message, uint64_t after)
 {
-    if (core->waiting_count >= 2 * core->options.units_max ||
+    /* What it points to is gone after this step: a node that has said nothing yet (B4) loses it, as the network may. */
+    bool points = message->entry_count > 0 || message->configuration != NULL || message->piece != NULL;
+    if (points || core->waiting_count >= 2 * core->options.units_max ||
         !memory_reserve_row(&core->memory, (void **)&core->waiting, &core->waiting_capacity, &core->waiting_head,
                             core->waiting_count, sizeof(*core->waiting), 1)) {
         core->messages_refused++;

@@ -156,6 +156,11 @@ bool raftcore_entry(const struct raftcore *core, uint64_t index, struct raftcore
     return true;
 }
 
+bool raftcore_term(const struct raftcore *core, uint64_t index, uint64_t *term)
+{
+    return core->started && log_term(&core->log, index, term);
+}
+
 bool raftcore_configuration_at(const struct raftcore *core, uint64_t index,
                                struct raftcore_configuration *configuration)
 {

@@ -509,6 +509,9 @@ RAFTCORE_API enum raftcore_outcome raftcore_outcome(const struct raftcore *core,
 /* The entry at an index, if it is in memory; its payload is valid until it is released. */
 RAFTCORE_API bool raftcore_entry(const struct raftcore *core, uint64_t index, struct raftcore_entry *entry);
 
+/* The term of the entry at an index, or of the snapshot that stands for it; false: the log does not reach so far. */
+RAFTCORE_API bool raftcore_term(const struct raftcore *core, uint64_t index, uint64_t *term);
+
 /* The configuration as of an index, for a snapshot of it; false: the log does not reach back so far. */
 RAFTCORE_API bool raftcore_configuration_at(const struct raftcore *core, uint64_t index,
                                             struct raftcore_configuration *configuration);

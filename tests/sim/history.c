@@ -31,16 +31,18 @@
  *
  * What is not tried because it leads nowhere: to leave a value that some step needs and that no step makes again.
  * States where the register holds something that no step to come mentions count as the same: nothing tells them apart.
+ * So do those that differ in whether an optional compare-and-set was used or has lost for good what it expects.
  *
  * Optional steps. Call one loose if some read found its value or some compare-and-set that did not certainly fail
- * expects it. Others can do only one thing: hide a value from a compare-and-set that fails because of it. Take an order
- * with as few optional steps as can be, and in it one that is not loose, which changes the register from a to b. Up to
- * the next change there stand only failing compare-and-sets, for nobody finds b. If none of them expects a, all is well
- * without the optional step, against the choice of the order. So the step can be moved to just before the first that
- * does. Hence one that is not loose is tried only where a failing compare-and-set may be next and expects what the
- * register holds; where there is none it is never tried, which is as good as to drop it. Of those whose values no step
- * to come mentions one will do for another: what may be used now may be used later. So a single one is tried, rather a
- * compare-and-set than a write because a write is of use in more places.
+ * expects it, and one that does is still to come. Others can do only one thing: hide a value from a compare-and-set
+ * that fails because of it. Take an order with as few optional steps as can be, and in it one that is not loose, which
+ * changes the register from a to b. Up to the next change there stand only failing compare-and-sets, for nobody finds
+ * b. If none of them expects a, all is well without the optional step, against the choice of the order. So the step can
+ * be moved to just before the first that does. Hence one that is not loose is tried only where a failing
+ * compare-and-set may be next and expects what the register holds; where there is none it is never tried, which is as
+ * good as to drop it. Of those whose values no step to come mentions one will do for another: what may be used now may
+ * be used later. So a single one is tried, rather a compare-and-set than a write because a write is of use in more
+ * places.
  *
  * What can fail: the states may run out, and the check says that it does not know. A bad key is reported rather than
  * one that ran out. Memory is asserted.
@@ -669,10 +671,11 @@ static uint32_t next_optional(const struct search *search, uint32_t from, uint64
         const struct step *step = &search->steps[i];
         bool possible = !step->used && step->invoked <= due && step->value != search->value &&
                         (step->kind == STEP_WRITE || step->expected == search->value);
-        if (!possible || (!step->loose && !blocked)) {
+        bool mentioned = search->tallies[step->value].mentioned > 0;
+        if (!possible || (!blocked && !(step->loose && mentioned))) {
             continue;
         }
-        if (!step->loose && search->tallies[step->value].mentioned == 0) {
+        if (!mentioned) {
             if (covered) {
                 continue; /* The first of its like is as good. */
             }
@@ -718,6 +721,13 @@ enum verdict {
     VERDICT_UNDECIDED,
 };
 
+/* Whether an optional step can never be taken from here on. */
+static bool is_spent(const struct search *search, const struct step *step)
+{
+    return step->used ||
+           (step->kind == STEP_SWAP && step->expected != search->value && search->tallies[step->expected].made == 0);
+}
+
 /* False: this state was seen before. */
 static bool is_new(struct search *search)
 {
@@ -731,7 +741,7 @@ static bool is_new(struct search *search)
     word += (search->chain_count + 3) / 4;
     for (uint32_t i = search->must; i < search->count; i++) {
         uint32_t bit = i - search->must;
-        word[bit / 64] |= (uint64_t)search->steps[i].used << (bit % 64);
+        word[bit / 64] |= (uint64_t)is_spent(search, &search->steps[i]) << (bit % 64);
     }
     return memo_add(&search->memo, search->key);
 }
@@ -780,15 +790,29 @@ static enum verdict find_order(struct search *search, uint64_t states_max)
     }
 }
 
+/* Where the longest order ended: what comes next in each chain, and what still has to find the value that is there. */
 static void say_no_order(const struct search *search, struct history *history, uint32_t key)
 {
+    uint64_t held = search->values[search->deepest_value];
     say(history,
         "key %" PRIu32 ": no order exists: the longest one found has %" PRIu32 " of %" PRIu32
         " operations and leaves the value %" PRIu64 "; then there are",
-        key, search->must - search->deepest_left, search->must, search->values[search->deepest_value]);
+        key, search->must - search->deepest_left, search->must, held);
     for (uint32_t i = 0; i < search->chain_count; i++) {
         if (search->deepest_heads[i] != NONE) {
             say_operation(history, search->steps[search->deepest_heads[i]].operation);
+        }
+    }
+    const char *heading = "\n and";
+    for (uint32_t i = 0; i < search->chain_count; i++) {
+        uint32_t at = search->deepest_heads[i];
+        while (at != NONE && search->steps[at].next != NONE) {
+            at = search->steps[at].next;
+            if (needs(&search->steps[at]) && search->steps[at].expected == search->deepest_value) {
+                say(history, "%s", heading);
+                say_operation(history, search->steps[at].operation);
+                heading = "";
+            }
         }
     }
 }
