@@ -198,6 +198,7 @@ struct raftcore {
     uint64_t fetch_peer;  /* Who was asked last. */
     bool splicing;
     struct serving serving;
+    uint32_t serve_count; /* Entries that are read back for one answer; 0: as many as a message may have. */
 
     struct outputs out;
     struct raftcore_output output;
@@ -323,6 +324,8 @@ void replicate_confirm_rounds(struct raftcore *core);
 int on_change(struct raftcore *core, const struct raftcore_event *event);
 bool member_entry_is_right(const struct raftcore_entry *entry, struct raftcore_configuration *configuration);
 bool member_reserve(struct raftcore *core, uint64_t count);
+/* Of an entry that did not read before: into its place on the stack, for which there is room. */
+void member_insert(struct raftcore *core, uint64_t index, const struct raftcore_configuration *configuration);
 void member_push(struct raftcore *core, uint64_t index, const struct raftcore_configuration *configuration);
 void member_truncate(struct raftcore *core, uint64_t from);
 void member_compact(struct raftcore *core, uint64_t to);

@@ -131,6 +131,50 @@ void log_push(struct log *log, const struct raftcore_entry *entry)
     log->held_bytes += entry->size;
 }
 
+/* --- mending ------------------------------------------------------------------------------------- */
+
+static void add_run(struct raftcore_run *runs, uint32_t *count, uint64_t first_index, uint64_t term)
+{
+    if (*count == 0 || runs[*count - 1].term != term) {
+        runs[(*count)++] = (struct raftcore_run){.first_index = first_index, .term = term};
+    }
+}
+
+bool log_set_terms(struct log *log, uint64_t hole_first, uint64_t first, const struct raftcore_entry *entries,
+                   uint32_t count)
+{
+    uint64_t behind = first + count, term, made = 0;
+    uint64_t capacity = (uint64_t)log->run_count + count + 3;
+    struct raftcore_run *runs = memory_resize(log->memory, NULL, 0, capacity * sizeof(*runs));
+    if (runs == NULL) {
+        return false;
+    }
+    uint32_t filled = 0;
+    for (uint32_t i = 0; i < log->run_count && log->runs[i].first_index < hole_first; i++) {
+        add_run(runs, &filled, log->runs[i].first_index, log->runs[i].term);
+    }
+    if (hole_first < first) {
+        made = filled > 0 ? runs[filled - 1].term : entries[0].term;
+        add_run(runs, &filled, hole_first, made);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        add_run(runs, &filled, first + i, entries[i].term);
+    }
+    if (behind <= log->last_index && log_term(log, behind, &term)) {
+        add_run(runs, &filled, behind, term);
+    }
+    for (uint32_t i = 0; i < log->run_count; i++) {
+        if (log->runs[i].first_index > behind) {
+            add_run(runs, &filled, log->runs[i].first_index, log->runs[i].term);
+        }
+    }
+    memory_resize(log->memory, log->runs, log->run_capacity * sizeof(*log->runs), 0);
+    log->runs = runs;
+    log->run_count = filled;
+    log->run_capacity = (uint32_t)capacity;
+    return true;
+}
+
 /* --- shrinking ----------------------------------------------------------------------------------- */
 
 void log_truncate(struct log *log, uint64_t from)

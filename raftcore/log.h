@@ -54,6 +54,11 @@ void log_let_go(struct log *log, uint64_t to);
 /* The held entry at index, and those behind it; NULL: it is not held. */
 const struct raftcore_entry *log_held(const struct log *log, uint64_t index);
 
+/* Of entries that did not read the terms are known now: those of [first, first + count) are the entries', those of
+ * [hole_first, first) are the one's in front of them, for want of a better. False: no memory, nothing changed. */
+bool log_set_terms(struct log *log, uint64_t hole_first, uint64_t first, const struct raftcore_entry *entries,
+                   uint32_t count);
+
 /* The last index at or below `index` whose entry's term is at most `term`, and that term (the hint of a refused append,
  * by which the search for the last match takes one message a term). first_index - 1 with its term, if there is none. */
 uint64_t log_last_with_term_up_to(const struct log *log, uint64_t index, uint64_t term, uint64_t *found_term);

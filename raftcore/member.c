@@ -58,6 +58,23 @@ void member_push(struct raftcore *core, uint64_t index, const struct raftcore_co
     }
 }
 
+void member_insert(struct raftcore *core, uint64_t index, const struct raftcore_configuration *configuration)
+{
+    uint32_t at = core->stack_count;
+    while (at > 0 && core->stack[at - 1].index > index) {
+        at--;
+    }
+    if (at == 0 || core->stack[at - 1].index == index || !HOLDS(core, core->stack_count < core->stack_capacity)) {
+        return; /* The snapshot holds it, or it is known. */
+    }
+    memmove(core->stack + at + 1, core->stack + at, (core->stack_count - at) * sizeof(*core->stack));
+    core->stack[at] = (struct stacked){.index = index, .configuration = *configuration};
+    core->stack_count++;
+    if (at + 1 == core->stack_count) {
+        configuration_in_force_changed(core);
+    }
+}
+
 void member_truncate(struct raftcore *core, uint64_t from)
 {
     bool popped = false;
@@ -193,7 +210,8 @@ void member_matched(struct raftcore *core, uint64_t id)
         return;
     }
     /* A round is over: what had come in during the one before has been sent (dissertation, 4.2.1). */
-    peer->caught_up = core->now_ns - peer->catch_up_since_ns < core->options.election_timeout_ns;
+    peer->caught_up = core->now_ns - peer->catch_up_since_ns < core->options.election_timeout_ns ||
+                      peer->match == core->log.last_index; /* The next one would have nothing to send. */
     peer->catch_up_to = core->log.last_index;
     peer->catch_up_since_ns = core->now_ns;
     promote_who_may(core);

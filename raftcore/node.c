@@ -98,6 +98,7 @@ static bool is_told_early(const struct raftcore_unit *unit, uint32_t role)
 static void take_unit(struct raftcore_node *node, const struct raftcore_output *output)
 {
     const struct raftcore_unit *unit = &output->unit;
+    node->last_unit_ns = node->now_ns;
     for (uint32_t i = 0; i < unit->entry_count; i++) {
         if (unit->entries[i].reserved == 0 && unit->entries[i].size > 0) {
             payload_refer(unit->entries[i].data);
@@ -354,7 +355,7 @@ static struct payload_block *keep_payloads(struct raftcore_node *node, const str
     for (uint32_t i = 0; i < message->entry_count; i++) {
         bytes += message->entries[i].size;
     }
-    if (!fits_a_unit(node, message->entry_count, bytes)) {
+    if (message->kind != RAFTCORE_FETCH_ANSWER && !fits_a_unit(node, message->entry_count, bytes)) {
         return NULL; /* A peer with larger limits than this node's. */
     }
     struct payload_block *block = payload_take(&node->memory, message->entry_count, bytes);

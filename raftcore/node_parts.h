@@ -63,7 +63,7 @@ struct raftcore_node {
     struct storage storage;
     struct raftcore *core;
     struct raftcore_node_report report;
-    uint64_t now_ns, deadline_ns;
+    uint64_t now_ns, deadline_ns, last_unit_ns, prepared_ns;
     uint64_t told_sequence; /* Durable, as the core knows it. */
     uint64_t told_covered;
     char failed[NODE_TEXT_BYTES];

@@ -22,7 +22,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-enum { REPLAY_AGAIN_NS = 100000000 };
+enum { REPLAY_AGAIN_NS = 100000000, QUIET_NS = 50000000, PREPARE_AGAIN_NS = 100000000 };
 
 /* --- payloads ------------------------------------------------------------------------------------ */
 
@@ -242,6 +242,26 @@ static int (*const job_table[JOB_KINDS])(struct raftcore_node *node, struct job 
     [JOB_TAKEN] = do_taken, [JOB_RECEIVED] = do_received,
 };
 
+/* Of a log without threads: segments are made ready, and what was written last is covered when it has been quiet for
+ * a while, by the caller's clock. */
+static bool keep_up(struct raftcore_node *node)
+{
+    const struct wal_options *wal = node->options.wal;
+    bool more = false;
+    if (wal == NULL || (wal->flags & WAL_NO_THREADS) == 0 || node->failed[0] != 0) {
+        return false;
+    }
+    uint32_t flags = 0;
+    if (node->storage.ticket_count == 0 && node->now_ns - node->last_unit_ns >= QUIET_NS) {
+        flags |= WAL_MAINTAIN_MARK;
+    }
+    if (storage_waiting(&node->storage) > 0 && node->now_ns - node->prepared_ns >= PREPARE_AGAIN_NS) {
+        flags |= WAL_MAINTAIN_PREPARE;
+        node->prepared_ns = node->now_ns;
+    }
+    return wal_maintain(node->storage.log, flags, &more) == 0 && more;
+}
+
 bool raftcore_node_work(struct raftcore_node *node)
 {
     (void)pthread_mutex_lock(&node->lock);
@@ -253,9 +273,7 @@ bool raftcore_node_work(struct raftcore_node *node)
     }
     (void)pthread_mutex_unlock(&node->lock);
     if (job == NULL) {
-        bool more = false;
-        bool upkeep = node->options.wal != NULL && (node->options.wal->flags & WAL_NO_THREADS) != 0;
-        return upkeep && node->failed[0] == 0 && wal_maintain(node->storage.log, 0, &more) == 0 && more;
+        return keep_up(node);
     }
     job->status = job_table[job->kind](node, job);
     (void)pthread_mutex_lock(&node->lock);

@@ -19,6 +19,8 @@
 
 #include <string.h>
 
+enum { SERVE_BYTES = 4 << 20 }; /* So much is read back for another node's hole at once. */
+
 /* --- states -------------------------------------------------------------------------------------- */
 
 bool is_floored(const struct raftcore *core)
@@ -270,6 +272,27 @@ void repair_time(struct raftcore *core)
     message_send(core, &request, 0);
 }
 
+/* What the entries of a hole tell, whether the splice succeeds or not: their terms, and the configurations. */
+static int learn(struct raftcore *core, uint64_t first, const struct raftcore_entry *entries, uint32_t count)
+{
+    struct raftcore_configuration configuration;
+    uint32_t configurations = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        configurations += entries[i].type == RAFTCORE_ENTRY_CONFIGURATION;
+    }
+    if (!member_reserve(core, configurations) ||
+        !log_set_terms(&core->log, core->holes[0].first, first, entries, count)) {
+        return RAFTCORE_REASON_MEMORY;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (entries[i].type == RAFTCORE_ENTRY_CONFIGURATION && member_entry_is_right(&entries[i], &configuration)) {
+            member_insert(core, first + i, &configuration);
+        }
+    }
+    return 0;
+}
+
+/* Entries [first, first + count), which end the first hole. */
 static int splice(struct raftcore *core, uint64_t first, const struct raftcore_entry *entries, uint32_t count)
 {
     if (core->splicing) {
@@ -279,22 +302,29 @@ static int splice(struct raftcore *core, uint64_t first, const struct raftcore_e
     if (copies == NULL) {
         return RAFTCORE_REASON_MEMORY;
     }
-    core->output.splice = (struct raftcore_splice){.first_index = first, .entries = copies, .count = count};
-    core->splicing = true;
-    return 0;
+    int reason = learn(core, first, entries, count);
+    if (reason == 0) {
+        core->output.splice = (struct raftcore_splice){.first_index = first, .entries = copies, .count = count};
+        core->splicing = true;
+    }
+    return reason;
 }
 
-/* B12: accepted iff the last one is the anchor, terms do not fall, and the first joins the one in front of the hole. */
+/* B12: accepted iff the last one is the anchor, which names all that stands before it, and terms do not fall; and if
+ * they are all that is missing, iff the first joins the one in front of the hole. A hole that is larger than a message
+ * is filled from its end on. */
 int on_fetch_answer(struct raftcore *core, const struct raftcore_message *answer)
 {
     if (core->hole_count == 0 || answer->to_session != core->session || (answer->flags & RAFTCORE_REFUSED) != 0 ||
-        answer->index != core->holes[0].first || answer->entry_count == 0) {
+        answer->entry_count == 0) {
         return RAFTCORE_REASON_STALE_TERM;
     }
     const struct raftcore_hole *hole = &core->holes[0];
-    uint64_t before;
-    if (hole->anchor_index - hole->first + 1 != answer->entry_count ||
-        !log_term(&core->log, hole->first - 1, &before) || before != answer->log_term) {
+    uint64_t first = answer->index, before = 0;
+    if (first < hole->first || first > hole->last || hole->anchor_index - first + 1 != answer->entry_count) {
+        return RAFTCORE_REASON_MISMATCH;
+    }
+    if (log_term(&core->log, hole->first - 1, &before) && first == hole->first && before != answer->log_term) {
         return RAFTCORE_REASON_MISMATCH;
     }
     for (uint32_t i = 0; i < answer->entry_count; i++) {
@@ -306,17 +336,27 @@ int on_fetch_answer(struct raftcore *core, const struct raftcore_message *answer
     if (before != hole->anchor_term) {
         return RAFTCORE_REASON_MISMATCH;
     }
-    return splice(core, hole->first, answer->entries, (uint32_t)(hole->last - hole->first + 1));
+    return splice(core, first, answer->entries, (uint32_t)(hole->last - first + 1));
 }
 
 int on_spliced(struct raftcore *core, const struct raftcore_event *event)
 {
     core->splicing = false;
-    if (event->spliced.failed || core->hole_count == 0 || event->spliced.first != core->holes[0].first ||
-        event->spliced.last != core->holes[0].last) {
+    struct raftcore_hole *hole = &core->holes[0];
+    uint64_t first = event->spliced.first, term;
+    if (event->spliced.failed || core->hole_count == 0 || first < hole->first || event->spliced.last != hole->last) {
         return event->spliced.failed ? 0 : RAFTCORE_REASON_INVALID;
     }
-    drop_hole(core, 0);
+    if (first > hole->first) { /* The rest of it has another anchor now: the first of those that are there. */
+        if (!HOLDS(core, log_term(&core->log, first, &term))) {
+            return RAFTCORE_REASON_BROKEN;
+        }
+        hole->last = first - 1;
+        hole->anchor_index = first;
+        hole->anchor_term = term;
+    } else {
+        drop_hole(core, 0);
+    }
     core->fetch_at_ns = core->now_ns;
     core->owes_appends = true;
     return 0;
@@ -388,30 +428,58 @@ int on_hole_found(struct raftcore *core, const struct raftcore_event *event)
     return 0;
 }
 
-/* Any node may fill a hole of another: (index, term) names one content. */
+/* The first entry from which on all are here and read, up to last. */
+static uint64_t first_readable(const struct raftcore *core, uint64_t first, uint64_t last)
+{
+    first = first < core->log.first_index ? core->log.first_index : first;
+    for (uint32_t i = 0; i < core->hole_count; i++) {
+        if (core->holes[i].first <= last && core->holes[i].last >= first) {
+            first = core->holes[i].last + 1;
+        }
+    }
+    uint64_t most = core->serve_count != 0 ? core->serve_count : core->options.message_entries;
+    return last + 1 - first > most ? last + 1 - most : first;
+}
+
+/* Of `count` entries the last so many fit into one message: two at least, for one of them may be the anchor alone. */
+static uint32_t fit_from_end(const struct raftcore *core, const struct raftcore_entry *entries, uint64_t count)
+{
+    uint32_t fitting = 0;
+    uint64_t bytes = 0;
+    while (fitting < count &&
+           (fitting < 2 || bytes + entries[count - fitting - 1].size <= core->options.message_bytes)) {
+        bytes += entries[count - fitting - 1].size;
+        fitting++;
+    }
+    return fitting;
+}
+
+static void answer_fetch(struct raftcore *core, struct raftcore_message *answer, uint64_t first,
+                         const struct raftcore_entry *entries, uint64_t count)
+{
+    uint32_t fitting = fit_from_end(core, entries, count);
+    answer->index = first + count - fitting;
+    (void)log_term(&core->log, answer->index - 1, &answer->log_term); /* Not known: 0. */
+    answer->entries = entries + (count - fitting);
+    answer->entry_count = fitting;
+    message_send(core, answer, 0);
+}
+
+/* Any node may fill a hole of another: (index, term) names one content. The end of the hole is served first. */
 int on_fetch(struct raftcore *core, const struct raftcore_message *message)
 {
-    uint64_t first = message->index, last = message->hint_index;
-    uint64_t term, before;
-    bool is_readable = last >= first && last - first < core->options.message_entries &&
-                       log_term(&core->log, last, &term) && term == message->hint_term && first > 0 &&
-                       log_term(&core->log, first - 1, &before);
-    for (uint32_t i = 0; is_readable && i < core->hole_count; i++) {
-        is_readable = core->holes[i].last < first || core->holes[i].first > last;
-    }
-    const struct raftcore_entry *held = is_readable ? log_held(&core->log, first) : NULL;
-    if (!is_readable) {
+    uint64_t last = message->hint_index, term;
+    if (message->index == 0 || last < message->index || !log_term(&core->log, last, &term) ||
+        term != message->hint_term || last > core->durable_index || first_readable(core, message->index, last) > last) {
         message_refuse(core, message, RAFTCORE_REASON_MISMATCH);
         return RAFTCORE_REASON_MISMATCH;
     }
+    uint64_t first = first_readable(core, message->index, last);
     struct raftcore_message answer = message_to(core, message->from, RAFTCORE_FETCH_ANSWER);
     answer.to_session = message->session;
-    answer.index = first;
-    answer.log_term = before;
+    const struct raftcore_entry *held = log_held(&core->log, first);
     if (held != NULL) {
-        answer.entries = held;
-        answer.entry_count = (uint32_t)(last - first + 1);
-        message_send(core, &answer, 0);
+        answer_fetch(core, &answer, first, held, last - first + 1);
         return 0;
     }
     /* They must be read back; the answer goes out with what is loaded. */
@@ -420,37 +488,39 @@ int on_fetch(struct raftcore *core, const struct raftcore_message *message)
         message_refuse(core, message, RAFTCORE_REASON_PERSIST_FULL);
         return RAFTCORE_REASON_PERSIST_FULL;
     }
-    if (last >= core->log.held_first || !memory_reserve(&core->memory, (void **)&out->loads, &out->load_capacity,
-                                                        sizeof(*out->loads), (uint64_t)out->load_count + 1)) {
+    if (!memory_reserve(&core->memory, (void **)&out->loads, &out->load_capacity, sizeof(*out->loads),
+                        (uint64_t)out->load_count + 1)) {
         message_refuse(core, message, RAFTCORE_REASON_MEMORY);
         return RAFTCORE_REASON_MEMORY;
     }
     core->serving = (struct serving){.to = message->from, .first = first, .last = last, .since_ns = core->now_ns};
     core->serving.answer = answer;
     out->loads[out->load_count++] = (struct raftcore_load){
-        .peer = RAFTCORE_PEERS_NONE, .first_index = first, .count = (uint32_t)(last - first + 1), .bytes = UINT32_MAX};
+        .peer = RAFTCORE_PEERS_NONE, .first_index = first, .count = (uint32_t)(last - first + 1), .bytes = SERVE_BYTES};
     return 0;
 }
 
 int repair_loaded(struct raftcore *core, const struct raftcore_event *event)
 {
     struct serving serving = core->serving;
-    uint64_t count = serving.last - serving.first + 1;
-    uint64_t term;
+    uint64_t count = serving.last - serving.first + 1, term;
     core->serving = (struct serving){0};
-    if (serving.to == 0 || event->loaded.first_index != serving.first || event->loaded.entries == NULL ||
-        event->loaded.count != count) {
+    if (serving.to == 0 || event->loaded.first_index != serving.first || event->loaded.entries == NULL) {
         return RAFTCORE_REASON_STALE_STREAM;
     }
+    if (event->loaded.count != count) { /* Too much at once: it is asked for again, and less is read then. */
+        core->serve_count = event->loaded.count > 1 ? event->loaded.count : 2;
+        return 0;
+    }
+    core->serve_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (!log_term(&core->log, serving.first + i, &term) || term != event->loaded.entries[i].term) {
             return RAFTCORE_REASON_STALE_STREAM;
         }
     }
-    serving.answer.entries = message_copy_entries(core, event->loaded.entries, (uint32_t)count);
-    serving.answer.entry_count = (uint32_t)count;
-    if (serving.answer.entries != NULL) {
-        message_send(core, &serving.answer, 0);
+    const struct raftcore_entry *copies = message_copy_entries(core, event->loaded.entries, (uint32_t)count);
+    if (copies != NULL) {
+        answer_fetch(core, &serving.answer, serving.first, copies, count);
     }
     return 0;
 }

@@ -326,15 +326,12 @@ static int read_header(struct snapshot_reader *reader, uint64_t index)
     if (result == -EBADMSG || result == -EIO) {
         uint64_t end = file_bytes - file_bytes % SNAPSHOT_BLOCK_BYTES;
         result = end < 2 * SNAPSHOT_BLOCK_BYTES ? -EBADMSG : read_header_at(reader, end - SNAPSHOT_BLOCK_BYTES);
-        reader->header.index = result == 0 ? reader->header.index : 0;
-        if (result == 0 && reader->header.index == index) {
-            return -EILSEQ; /* Known, and damaged all the same. */
-        }
     }
-    if (result == 0 && (reader->header.index != index || reader->header.file_bytes != file_bytes)) {
-        return reader->header.index == index ? -EILSEQ : -EBADMSG;
+    if (result != 0 || reader->header.index != index) {
+        reader->header.id = 0;
+        return result != 0 ? result : -EBADMSG;
     }
-    return result;
+    return reader->header.file_bytes == file_bytes ? 0 : -EILSEQ; /* Known, and damaged all the same. */
 }
 
 static int read_table(struct snapshot_reader *reader)
@@ -422,6 +419,17 @@ int snapshot_reader_state(struct snapshot_reader *reader, uint64_t offset, void 
     return 0;
 }
 
+/* The two headers as they must be: one of them may not have read. */
+static void put_headers(struct snapshot_reader *reader, uint64_t offset, uint8_t *to, size_t bytes)
+{
+    const uint64_t places[] = {0, reader->header.file_bytes - SNAPSHOT_BLOCK_BYTES};
+    for (unsigned i = 0; i < 2; i++) {
+        if (places[i] >= offset && places[i] - offset < bytes) {
+            snapshot_encode_header(&reader->header, to + (places[i] - offset));
+        }
+    }
+}
+
 int snapshot_reader_raw(struct snapshot_reader *reader, uint64_t offset, void *to, size_t bytes)
 {
     if (offset % SNAPSHOT_BLOCK_BYTES != 0 || bytes % SNAPSHOT_BLOCK_BYTES != 0 ||
@@ -437,6 +445,7 @@ int snapshot_reader_raw(struct snapshot_reader *reader, uint64_t offset, void *t
         }
         memcpy((uint8_t *)to + at, reader->buffer.bytes, part);
     }
+    put_headers(reader, offset, to, bytes);
     return 0;
 }
 
@@ -504,8 +513,7 @@ static int take_up(struct snapshot_store *store, const char *name, uint64_t inde
 {
     struct snapshot_reader reader;
     int result = open_reader_named(&reader, store->io, name, index, &store->allocator);
-    bool header_reads = result == 0 || result == -EILSEQ ||
-                        (result != -ENOMEM && reader.header.index == index && reader.header.id != 0);
+    bool header_reads = reader.header.id != 0;
     if (result == 0) {
         result = snapshot_reader_verify(&reader);
     }

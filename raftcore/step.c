@@ -235,7 +235,7 @@ static void give_out(struct raftcore *core)
     to = ZOO(applied_before_durable) ? core->hard.commit : to;
     to = to < hole ? to : hole - 1;
     core->output.apply_from = core->output.apply_to = core->given + 1;
-    if (to > core->given && core->output.restore_index == 0) {
+    if (to > core->given && core->output.restore_index == 0 && !core->snapshot_damaged) { /* B7, B14. */
         core->output.apply_to = to + 1;
         core->given = to;
     }

@@ -212,7 +212,7 @@ static int note_lost(struct storage *storage, uint64_t index)
     return 0;
 }
 
-static int note_record(struct storage *storage, const struct wal_record *record, uint64_t above)
+static int note_record(struct storage *storage, struct wal *log, const struct wal_record *record, uint64_t above)
 {
     uint64_t last_term = storage->run_count > 0 ? storage->runs[storage->run_count - 1].term : 0;
     if (record->tag < last_term || record->tag == 0) {
@@ -223,7 +223,9 @@ static int note_record(struct storage *storage, const struct wal_record *record,
         hole->anchor_index = record->index;
         hole->anchor_term = record->tag;
     }
-    if (!note_term(storage, record->index, record->tag)) {
+    /* A hole that begins the log has the term behind it: that of a hole may be any. */
+    uint64_t from = storage->run_count == 0 ? wal_first_index(log) : record->index;
+    if (!note_term(storage, from, record->tag)) {
         return WAL_ENOMEM;
     }
     bool is_configuration = record->type == RAFTCORE_ENTRY_CONFIGURATION + 1;
@@ -249,7 +251,7 @@ static int read_all(struct storage *storage, struct wal *log, uint64_t above)
             status = note_lost(storage, index);
             wal_cursor_seek(cursor, index + 1);
         } else if (status == 0) {
-            status = note_record(storage, &record, above);
+            status = note_record(storage, log, &record, above);
         }
     }
     wal_cursor_close(cursor);
@@ -308,8 +310,8 @@ static int open_log(struct storage *storage, uint32_t more_flags)
     return status == 0 ? 0 : storage_tell(storage, status, "the log could not be opened", storage->verdict.text);
 }
 
-/* Nothing is cut: what cannot be read is marked, in a copy. Of an uncertain hard state the copy holds what follows from
- * it (B3), since no doubt is in it. */
+/* Nothing is cut: what cannot be read is marked, in a copy; `damaged` is closed if it succeeds. Of an uncertain hard
+ * state the copy holds what follows from it (B3), since no doubt is in it. */
 static int copy_damaged(struct storage *storage, struct wal *damaged)
 {
     int status = load_metadata(damaged, &storage->metadata);
@@ -327,10 +329,11 @@ static int copy_damaged(struct storage *storage, struct wal *damaged)
     if (status != 0) {
         return status;
     }
-    storage->rebuilt = true;
-    remove_directory(storage, storage->number);
+    (void)wal_close(damaged);
     storage->io->ops->destroy(storage->io);
     storage->io = NULL;
+    storage->rebuilt = true;
+    remove_directory(storage, storage->number);
     storage->number++;
     status = storage_open_directory(storage, storage->number, false, &storage->io);
     status = status == 0 ? open_log(storage, 0) : storage_tell(storage, status, "the copied log has gone", "");
@@ -363,7 +366,9 @@ static int open_damaged(struct storage *storage, const struct snapshot_info *bas
             storage->uncertain = storage->uncertain || storage->verdict.holes[i].end_index == 0;
         }
         status = copy_damaged(storage, damaged);
-        (void)wal_close(damaged);
+        if (!storage->rebuilt) {
+            (void)wal_close(damaged);
+        }
         return status;
     }
     (void)wal_close(damaged);
@@ -609,6 +614,9 @@ static int open_existing(struct storage *storage, const struct directories *foun
         return storage_tell(storage, status, "the log's directory could not be opened", "");
     }
     status = open_log(storage, 0);
+    if (status == WAL_ENOENT && storage->options.create && base->header.index == 0) {
+        return open_log(storage, WAL_CREATE); /* A crash came between the directory and its first segment. */
+    }
     if (status == WAL_EUNCERTAIN || status == WAL_ECORRUPT) {
         status = open_damaged(storage, base, status);
     }

@@ -314,13 +314,66 @@ void sim_apply(struct names *names, const struct change *change)
 
 static void change_names(struct sim_disk *disk, enum change_kind kind, const struct name *name, const char *to)
 {
-    CHECK(disk->change_count < CHANGES_MAX);
+    if (disk->change_count == CHANGES_MAX) { /* Nobody syncs; the file system does, by and by. */
+        disk->durable_names = disk->names;
+        disk->change_count = 0;
+    }
     struct change *change = &disk->changes[disk->change_count++];
     *change = (struct change){.kind = kind, .name = *name};
     if (to != NULL) {
         copy_name(change->to, to);
     }
     sim_apply(&disk->names, change);
+}
+
+static bool names_hold(const struct names *names, unsigned file)
+{
+    for (unsigned i = 0; i < names->count; i++) {
+        if (names->list[i].file == file) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing that a cut or a kill may choose leads to it any more. */
+static bool is_forgotten(const struct sim_disk *disk, unsigned file)
+{
+    bool known = names_hold(&disk->names, file) || names_hold(&disk->durable_names, file);
+    for (unsigned i = 0; !known && i < disk->change_count; i++) {
+        known = disk->changes[i].name.file == file;
+    }
+    for (unsigned i = 0; !known && i < HANDLES_MAX; i++) {
+        known = disk->handles[i] == file + 1;
+    }
+    for (unsigned i = 0; !known && i < disk->version_count; i++) {
+        known = disk->versions[i].file == file;
+    }
+    for (unsigned i = 0; !known && i < disk->zombie_count; i++) {
+        known = disk->zombies[i].file == file;
+    }
+    for (unsigned i = 0; !known && i < disk->lost_count; i++) {
+        known = disk->lost[i].file == file;
+    }
+    return !known;
+}
+
+/* A place for a new file: with the content of one that is forgotten, if need be, as on a real disk. */
+static unsigned place_for_file(struct sim_disk *disk)
+{
+    if (disk->file_count < SIM_FILES_MAX) {
+        disk->files[disk->file_count] = (struct file){0};
+        return disk->file_count++;
+    }
+    for (unsigned i = 0; i < disk->file_count; i++) {
+        if (is_forgotten(disk, i)) {
+            disk->files[i].bytes = disk->files[i].durable_bytes = 0;
+            disk->files[i].locked = false;
+            return i;
+        }
+    }
+    CHECK(disk->file_count < SIM_FILES_MAX);
+    return 0;
 }
 
 static int open_file(struct wal_io *io, const char *text, unsigned flags, int *file_out)
@@ -336,10 +389,8 @@ static int open_file(struct wal_io *io, const char *text, unsigned flags, int *f
     }
     if (name == NULL) {
         moment(disk, "before create");
-        CHECK(disk->file_count < SIM_FILES_MAX);
-        struct name created = {.file = disk->file_count++};
+        struct name created = {.file = place_for_file(disk)};
         copy_name(created.text, text);
-        disk->files[created.file] = (struct file){0};
         change_names(disk, CHANGE_CREATE, &created, NULL);
         name = find_name(&disk->names, text);
     } else if ((flags & WAL_IO_OPEN_CREATE) != 0) {
@@ -519,9 +570,10 @@ static int forget_cache(struct wal_io *io, int handle)
     return 0;
 }
 
+/* The disk stays; its lock ends with whoever had it. */
 static void destroy_io(struct wal_io *io)
 {
-    (void)io;
+    disk_of(io)->directory_locked = false;
 }
 
 static const struct wal_io_ops sim_ops = {

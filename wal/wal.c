@@ -561,6 +561,9 @@ int wal_maintain(struct wal *log, uint32_t flags, bool *more_out)
     bool more = false;
     log_lock(log);
     int status;
+    if ((flags & WAL_MAINTAIN_PREPARE) != 0) {
+        log->no_room_ns = 0; /* Whoever says so does not wait out the pause after a full disk. */
+    }
     do {
         status = prepare_step(log, &more);
     } while (status == 0 && more && (flags & WAL_MAINTAIN_PREPARE) != 0);

@@ -401,7 +401,8 @@ WAL_CHECKED int wal_dispatch(struct wal *log, struct wal_progress *progress);
 enum wal_maintain_flags {
     WAL_MAINTAIN_MARK =
         1, /* Write the idle mark now, if the last batch is not covered, without waiting out the quiet time. */
-    WAL_MAINTAIN_PREPARE = 2 /* Make segments ready until there are enough, not just one step. */
+    WAL_MAINTAIN_PREPARE = 2 /* Make segments ready until there are enough, not just one step; also on a disk that was
+                                full within the last 100 ms. */
 };
 
 /* What the helper thread would do: one step of preparing or recycling a segment, the idle mark when its time has come.
