@@ -52,6 +52,9 @@ WALDUMP_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tools/*.c))
 TOOLS := $(if $(wildcard tools/waldump.c),$(OUT)/waldump)
 # All of waldump but its main, for tests.
 WALDUMP_PARTS := $(filter-out tools/waldump.c,$(wildcard tools/*.c))
+# What a Raft node keeps on the disk, as bytes: pure, and without the rest of the core.
+WALDUMP_RAFT := codec configuration snapshot_file storage_metadata
+WALDUMP_RAFT_OBJECTS := $(WALDUMP_RAFT:%=$(OUT)/obj/raftcore/%.o)
 
 # tests/: programs are test_*, fuzz_*, and those named here; *_fixture helps test_* alone (it asserts by cmocka); the rest
 # helps all of them.
@@ -77,6 +80,14 @@ RAFT_HELPER_OBJECTS := $(RAFT_HELPERS:%.c=$(OUT)/obj/%.o)
 RAFT_TEST_PROGRAMS := $(RAFT_TESTS:tests/raft/%.c=$(OUT)/%)
 RAFT_RIGS := $(patsubst tests/raft/%.c,$(OUT)/raft_%,$(filter-out tests/raft/zoo.c tests/raft/script.c,$(RAFT_PROGRAMS)))
 RAFTSCRIPT := $(OUT)/bin/raftscript
+
+# tests/sim/: whole nodes in a simulated world. Programs are raftsim, zoo and test_*; the rest helps all of them.
+SIM_TESTS := $(wildcard tests/sim/test_*.c)
+SIM_HELPERS := $(filter-out tests/sim/raftsim.c tests/sim/zoo.c $(SIM_TESTS),$(wildcard tests/sim/*.c)) \
+               $(wildcard tests/sim_*.c)
+SIM_HELPER_OBJECTS := $(SIM_HELPERS:%.c=$(OUT)/obj/%.o)
+SIM_TEST_PROGRAMS := $(SIM_TESTS:tests/sim/%.c=$(OUT)/%)
+RAFTSIM := $(OUT)/bin/raftsim
 
 .PHONY: all test crash kill zoo fuzz bench bench-commit bench-raft bench-peers peers tidy format install clean help
 .SECONDARY:
@@ -141,14 +152,14 @@ $(OUT)/raft_counter: $(OUT)/obj/tools/example/raft_counter.o $(OUT)/libraftcore.
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 # The public library, and the format beside it, whose names the library hides.
-$(OUT)/waldump: $(WALDUMP_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o $(OUT)/libwal.a
+$(OUT)/waldump: $(WALDUMP_OBJECTS) $(WALDUMP_RAFT_OBJECTS) $(OUT)/obj/wal/format.o $(OUT)/obj/wal/hash.o $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 # --- tests ---
 $(OUT)/walbench-parts.a: $(WALBENCH_PARTS:%.c=$(OUT)/obj/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o)
+$(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o) $(WALDUMP_RAFT_OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/walbench-parts.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
@@ -163,6 +174,13 @@ $(RAFTSCRIPT): $(OUT)/obj/tests/raft/script.o $(RAFT_HELPER_OBJECTS) $(OUT)/libr
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
+$(RAFTSIM): $(OUT)/obj/tests/sim/raftsim.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+$(SIM_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/sim/%.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
 $(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
@@ -180,7 +198,7 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
-test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS) $(RAFTSCRIPT)
+test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(SIM_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS) $(RAFTSCRIPT) $(RAFTSIM)
 	@mkdir -p build/tmp
 	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
 
@@ -193,7 +211,7 @@ zoo: $(OUT)/.setup-test $(OUT)/zoo_wal $(OUT)/zoo_raft
 fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz-%: tests/fuzz_%.c
 	@mkdir -p build/fuzz/$*
-	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) $(RAFTCORE:%=raftcore/%.c) -pthread $(LIBS)
+	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) $(patsubst %,raftcore/%.c,$(sort $(RAFTCORE) $(WALDUMP_RAFT))) -pthread $(LIBS)
 	build/fuzz_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 build/fuzz/$* tests/corpus/$*
 
 # What a durable update costs on this disk, and what group commit makes of it. DIR= says where.
