@@ -324,6 +324,8 @@ void replicate_confirm_rounds(struct raftcore *core);
 int on_change(struct raftcore *core, const struct raftcore_event *event);
 bool member_entry_is_right(const struct raftcore_entry *entry, struct raftcore_configuration *configuration);
 bool member_reserve(struct raftcore *core, uint64_t count);
+/* The leader makes the first learner that is to be a voter, and has caught up, one. */
+void member_promote(struct raftcore *core);
 /* Of an entry that did not read before: into its place on the stack, for which there is room. */
 void member_insert(struct raftcore *core, uint64_t index, const struct raftcore_configuration *configuration);
 void member_push(struct raftcore *core, uint64_t index, const struct raftcore_configuration *configuration);

@@ -184,7 +184,7 @@ int on_change(struct raftcore *core, const struct raftcore_event *event)
 
 /* --- what follows by itself ---------------------------------------------------------------------- */
 
-static void promote_who_may(struct raftcore *core)
+void member_promote(struct raftcore *core)
 {
     const struct raftcore_configuration *configuration = core_configuration(core);
     for (uint32_t i = 0; i < configuration->count; i++) {
@@ -197,7 +197,7 @@ static void promote_who_may(struct raftcore *core)
         struct raftcore_change change = {.kind = RAFTCORE_ADD_VOTER, .id = member->id};
         struct raftcore_configuration after;
         if (configuration_simple(configuration, &change, 1, &after) == 0) {
-            (void)append_configuration(core, &after); /* Refused: the next commit tries again. */
+            (void)append_configuration(core, &after); /* Refused: the next heartbeat tries again. */
         }
         return;
     }
@@ -214,7 +214,7 @@ void member_matched(struct raftcore *core, uint64_t id)
                       peer->match == core->log.last_index; /* The next one would have nothing to send. */
     peer->catch_up_to = core->log.last_index;
     peer->catch_up_since_ns = core->now_ns;
-    promote_who_may(core);
+    member_promote(core);
 }
 
 void member_committed(struct raftcore *core)
@@ -236,5 +236,5 @@ void member_committed(struct raftcore *core)
         core->owes_appends = core->owes_commit = true;
         return;
     }
-    promote_who_may(core);
+    member_promote(core);
 }

@@ -189,6 +189,10 @@ static void take_state(struct raftcore_node *node, const struct raftcore_output 
         CHECK(output->apply_from == node->apply_end);
         node->apply_end = output->apply_to;
     }
+    if (output->snapshot_wanted) {
+        node->applied_bytes = node->options.snapshot_bytes;
+        node_look_for_snapshot(node);
+    }
     if (output->compact_to != 0) {
         node_compact(node, output->compact_to);
     }

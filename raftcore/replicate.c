@@ -291,6 +291,15 @@ struct progress *peer_of_answer(struct raftcore *core, const struct raftcore_mes
 
 static void follow_refusal(struct raftcore *core, struct progress *peer, const struct raftcore_message *answer)
 {
+    if (answer->reason == RAFTCORE_REASON_DAMAGED && peer->state != RAFTCORE_SEND_SNAPSHOT) {
+        /* Its snapshot does not read: nothing else helps it (B14). */
+        if (core->snapshot.index > 0) {
+            progress_to_snapshot(peer, &core->snapshot);
+            core->owes_appends = true;
+        } else {
+            core->output.snapshot_wanted = true;
+        }
+    }
     if (answer->reason != RAFTCORE_REASON_MISMATCH) {
         /* It is full, or busy: nothing more before it is heard of again. */
         if (peer->state != RAFTCORE_SEND_SNAPSHOT) {
@@ -485,6 +494,9 @@ void replicate_time(struct raftcore *core)
     check_quorum(core);
     if (core_is_leader(core)) {
         check_disk(core);
+    }
+    if (core_is_leader(core) && core->now_ns >= core->heartbeat_at_ns) {
+        member_promote(core); /* Nobody may have anything to propose that would lead to it. */
     }
     for (uint32_t i = core->peer_count; core_is_leader(core) && i-- > 0;) {
         struct progress *peer = &core->peers[i];

@@ -34,6 +34,8 @@ enum {
     AT_ID = 72
 };
 
+enum { HEADER_SEED = 1 }; /* Of every version, so that a newer one is known for what it is. */
+
 _Static_assert(AT_ID + 8 == SNAPSHOT_FIELDS_BYTES, "the fields end where the configuration begins");
 _Static_assert(SNAPSHOT_FIELDS_BYTES + CODEC_CONFIGURATION_BYTES_MAX <= SNAPSHOT_BLOCK_BYTES,
                "any configuration fits into the header's block");
@@ -72,7 +74,7 @@ static uint64_t checksum_of(const uint8_t *block)
     uint8_t copy[SNAPSHOT_BLOCK_BYTES];
     memcpy(copy, block, sizeof(copy));
     memset(copy + AT_ID, 0, 8);
-    uint64_t checksum = XXH3_64bits_withSeed(copy, sizeof(copy), SNAPSHOT_VERSION);
+    uint64_t checksum = XXH3_64bits_withSeed(copy, sizeof(copy), HEADER_SEED);
     return checksum == 0 ? 1 : checksum;
 }
 

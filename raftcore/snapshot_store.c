@@ -275,7 +275,7 @@ static int check_received(struct snapshot_receiver *receiver, const char *tempor
         *header = reader.header;
         bool is_it = header->term == expected->term && header->id == expected->id &&
                      header->file_bytes == expected->bytes && header->cluster_id == receiver->cluster_id;
-        result = is_it ? (ZOO(received_not_verified) ? 0 : snapshot_reader_verify(&reader)) : -EBADMSG;
+        result = is_it ? snapshot_reader_verify(&reader) : -EBADMSG;
     }
     snapshot_reader_close(&reader);
     return result;
@@ -538,7 +538,8 @@ int snapshot_store_open(struct snapshot_store *store, struct wal_io *io, uint64_
 {
     *store = (struct snapshot_store){.io = io, .allocator = *allocator, .cluster_id = cluster_id};
     struct found found = {.count = 0};
-    int result = io->ops->list(io, remember, &found);
+    int result = ZOO(snapshots_believed_at_once) ? 0 : io->ops->sync_directory(io); /* What is seen must stay (A23). */
+    result = result == 0 ? io->ops->list(io, remember, &found) : result;
     for (uint32_t i = 0; result == 0 && i < found.count; i++) {
         uint64_t index;
         const char *end;

@@ -311,7 +311,7 @@ static bool holds_something(const struct raftcore_output *output)
            output->read_count > 0 || output->proposal_count > 0 || output->released_count > 0 ||
            output->apply_to > output->apply_from || output->restore_index != 0 || output->compact_to != 0 ||
            output->piece.snapshot.index != 0 || output->splice.count > 0 || output->role_changed ||
-           output->configuration_changed;
+           output->configuration_changed || output->snapshot_wanted;
 }
 
 static void end_output(struct raftcore *core, int refused)

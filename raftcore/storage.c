@@ -10,7 +10,7 @@
  * the log's new beginning; a crash between them leaves an empty log below its snapshot, which the next open finishes.
  *
  * Invariants: appends are in the order of sequences; a sequence is told as durable when its last ticket is, and as
- * covered when a ticket of a later batch is, or an idle mark; the doubt ends only in the append that holds the unit
+ * covered when a ticket of a later batch is; the doubt ends only in the append that holds the unit
  * that follows from it (B4).
  *
  * May include: storage.h, zoo.h, bytes.h, check.h. */
@@ -95,7 +95,6 @@ static int append_unit(struct storage *storage, const struct raftcore_unit *unit
     if (status == 0) {
         if (metadata.hard.term_limit != storage->metadata.hard.term_limit) {
             storage->limit_sequence = unit->sequence;
-            storage->marks_known = false;
         }
         metadata.hard.vote = unit->hard_state.vote;
         storage->metadata = metadata;
@@ -222,21 +221,29 @@ int storage_submit(struct storage *storage)
     return 0;
 }
 
-/* The last unit that changed the term limit is durable: has anything been written behind it? (B2, W5) */
-static void look_for_cover(struct storage *storage)
+/* The last unit that changed the term limit is durable, and nothing may come behind it for long: the metadata once more
+ * (B2). An idle mark would do, but the log writes none where a segment ends. */
+static void cover_limit(struct storage *storage, uint64_t durable_ticket)
 {
-    bool wanted =
-        storage->limit_sequence > storage->covered_sequence && storage->limit_sequence <= storage->durable_sequence;
-    if (!wanted) {
+    if (storage->cover_ticket != 0 && storage->cover_ticket <= durable_ticket) {
+        storage->cover_ticket = 0;
+        if (storage->cover_sequence > storage->covered_sequence) {
+            storage->covered_sequence = storage->cover_sequence;
+        }
+    }
+    bool wanted = storage->limit_sequence > storage->covered_sequence &&
+                  storage->limit_sequence <= storage->durable_sequence && storage->cover_ticket == 0;
+    if (!wanted || storage->ticket_count > 0 || storage->held_count > 0) {
         return;
     }
-    struct wal_stats stats;
-    wal_stats(storage->log, &stats);
-    if (!storage->marks_known) {
-        storage->marks_known = true;
-        storage->marks_then = stats.marks;
-    } else if (stats.marks > storage->marks_then && storage->ticket_count == 0) {
-        storage->covered_sequence = storage->durable_sequence;
+    uint8_t bytes[STORAGE_METADATA_BYTES];
+    storage_encode_metadata(&storage->metadata, bytes);
+    const struct wal_append append = {
+        .flags = WAL_APPEND_METADATA | WAL_APPEND_NO_WAIT, .metadata = bytes, .metadata_bytes = sizeof(bytes)};
+    struct wal_receipt receipt;
+    if (wal_append(storage->log, &append, &receipt) == 0) { /* Else the next poll tries again. */
+        storage->cover_ticket = receipt.ticket;
+        storage->cover_sequence = storage->durable_sequence;
     }
 }
 
@@ -261,11 +268,11 @@ int storage_poll(struct storage *storage, uint64_t *sequence, uint64_t *covered)
             storage->covered_sequence = storage->durable_sequence; /* What is durable now is in a later batch. */
             storage->durable_sequence = now;
         }
-        look_for_cover(storage);
+        cover_limit(storage, progress.durable_ticket);
         status = take_on_held(storage);
     }
     *sequence = storage->durable_sequence;
-    *covered = ZOO(limit_used_uncovered) ? storage->durable_sequence : storage->covered_sequence;
+    *covered = storage->covered_sequence;
     if (status != 0 && !storage->failed) {
         storage->failed = true;
         return storage_tell_log(storage, status, "the log failed");
@@ -391,6 +398,7 @@ int storage_splice(struct storage *storage, uint64_t first_index, const struct r
         return storage_tell(storage, status, "the repaired log could not be opened", storage->verdict.text);
     }
     storage->covered_sequence = storage->durable_sequence; /* The open wrote an anchor behind all of it. */
+    storage->cover_ticket = 0;
     return 0;
 }
 

@@ -57,8 +57,8 @@ struct storage {
     unsigned stage; /* Of the unit that is being appended: of an installation the first part has been. */
     uint64_t durable_sequence, covered_sequence;
     uint64_t limit_sequence; /* The last unit that changed the term limit: its cover is wanted (B2). */
-    uint64_t marks_then;     /* The log's idle marks when it became durable. */
-    bool marks_known;
+    uint64_t cover_ticket;   /* Of an append that is there to stand behind `cover_sequence`; 0: none. */
+    uint64_t cover_sequence;
     bool clears_doubt; /* The next append ends the doubt: it holds what follows from it. */
     uint64_t cut_from; /* Records from here on go with the next append; 0: none. */
     bool failed;

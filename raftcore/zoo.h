@@ -56,15 +56,13 @@
     X(leader_told_early, "A18: a leader's entries count as durable when the log has taken them")     \
     X(truncation_told_early, "A17: a truncation counts as durable when the log has taken it")        \
     X(term_and_vote_apart, "A2: the vote is not in the append that holds its term")                  \
-    X(limit_used_uncovered, "B2: the term limit is used before a batch stands behind it")            \
     X(compacted_before_snapshot, "A27: the log is compacted before the snapshot is durable")         \
     X(snapshot_not_synced, "A27: a snapshot gets its name before its bytes are durable")             \
     X(snapshot_directory_not_synced, "A27: a snapshot counts before its name is durable")            \
+    X(snapshots_believed_at_once, "A23: a start believes names of snapshots that are not durable")   \
     X(snapshot_with_newer_members, "C13: a snapshot holds a configuration from behind its index")    \
     X(damaged_entry_taken_as_end, "B7, B8: the log is cut where an entry does not read")             \
     X(restart_forgets_uncertain, "B3, B4: a start forgets that the end of the log is uncertain")     \
-    X(received_not_verified, "a snapshot that came in is not read back before it counts")            \
-    X(read_back_not_compared, "A30: entries that were read back are sent whatever their term")       \
     X(snapshot_of_later_state, "a snapshot is named by an index below what its state holds")
 
 #ifdef WAL_ZOO
