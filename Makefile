@@ -181,6 +181,9 @@ $(RAFTSIM): $(OUT)/obj/tests/sim/raftsim.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftc
 $(SIM_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/sim/%.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
+$(OUT)/zoo_sim: $(OUT)/zoo/tests/sim/zoo.o $(SIM_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS) $(RAFTNODE:%=$(OUT)/zoo/raftcore/%.o) $(OUT)/libwal-tests.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 $(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
@@ -206,8 +209,8 @@ crash: $(OUT)/crash_wal
 	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)
 kill: $(OUT)/kill_wal
 	$(OUT)/kill_wal --kills $(KILLS) --seed $(SEED)
-zoo: $(OUT)/.setup-test $(OUT)/zoo_wal $(OUT)/zoo_raft
-	@$(OUT)/zoo_wal && $(OUT)/zoo_raft
+zoo: $(OUT)/.setup-test $(OUT)/zoo_wal $(OUT)/zoo_raft $(OUT)/zoo_sim
+	@$(OUT)/zoo_wal && $(OUT)/zoo_raft && $(OUT)/zoo_sim
 fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
 fuzz-%: tests/fuzz_%.c
 	@mkdir -p build/fuzz/$*

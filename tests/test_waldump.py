@@ -27,7 +27,8 @@ import read_log  # noqa: E402
 WALDUMP = os.path.abspath(os.path.join(os.environ.get("OUT", "build"), "waldump"))
 GOLDEN = "tests/golden/v1.0-"
 HEAD_SEED = 0x77616c2d68656164
-COMMANDS = ("verify", "ls", "dump", "tail", "get", "stat", "explain", "hex", "diff", "export", "import", "repair", "meta", "format")
+COMMANDS = ("verify", "ls", "dump", "tail", "get", "stat", "explain", "hex", "diff", "export", "import", "repair", "meta", "snapshot",
+            "format")
 
 
 def run(*arguments, data=None, code=0, timeout=60):

@@ -181,7 +181,7 @@ static void show_types(struct settings *settings, const struct counts *counts)
         }
         emit_row(emit);
         if (emit->format == EMIT_TEXT) {
-            emit_text(emit, "type", type_text((uint16_t)type, buffer));
+            emit_text(emit, "type", type_text((uint16_t)type, settings->raft_types, buffer));
         } else {
             emit_u64(emit, "type", type);
         }

@@ -88,7 +88,7 @@ static void tell_record(const struct side *side, uint64_t index)
     (void)printf("  %s: index %" PRIu64 " at %" PRIu64 ":0x%" PRIx64 ", tag %" PRIu64 ", type %s, %" PRIu32
                  " bytes, xxh3 %016" PRIx64 "\n",
                  shown(side->name), index, side->place.segment, side->place.offset, side->record.tag,
-                 type_text(side->record.type, buffer), side->record.size,
+                 type_text(side->record.type, side->view.is_raft, buffer), side->record.size,
                  payload_digest(side->record.data, side->record.size));
 }
 

@@ -351,6 +351,17 @@ void emit_finish(void)
     check_stdout();
 }
 
+void emit_line(const char *name, const char *format, ...)
+{
+    char text[SHOWN_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    (void)printf("  %-14s %s\n", name, shown(text));
+    check_stdout();
+}
+
 void complain(const char *format, ...)
 {
     char text[SHOWN_BYTES];

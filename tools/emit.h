@@ -64,6 +64,9 @@ void emit_end(struct emit *emit);
 /* At the very end: what is buffered goes out, or the program ends with EXIT_DISK. */
 void emit_finish(void);
 
+/* A line of text for people: a name, and what there is to say. */
+void emit_line(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 enum { SHOWN_BYTES = 8192 };
 
 /* A path or a sentence as a terminal may get it: what is no UTF-8, and control characters, become \xNN. Valid until the

@@ -135,6 +135,7 @@ static int dump_log(struct settings *settings)
     }
     first = settings->from > first ? settings->from : first;
     last = settings->to < last ? settings->to : last;
+    settings->raft_types = view.is_raft;
     records_begin(settings);
     if (first <= last) {
         int status;
@@ -263,6 +264,7 @@ static int dump_physical(struct settings *settings)
         code = view_open(&view, settings->path);
         code = code == EXIT_NEGATIVE ? 0 : code; /* Damage is in the rows. */
         view_tell(&view);
+        settings->raft_types = view.is_raft;
         if (view.log != NULL && wal_cursor_open(view.log, 0, &liveness.cursor) != 0) {
             liveness.cursor = NULL;
         }

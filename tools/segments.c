@@ -10,12 +10,13 @@
  * Invariants: nothing is written or locked; a size is believed only under a right checksum, and never beyond what the
  * format allows.
  *
- * May include: segment_read.h, emit.h. */
+ * May include: segment_read.h, emit.h, raft.h. */
 
 #define _GNU_SOURCE
 #include "tools/segments.h"
 
 #include "tools/emit.h"
+#include "tools/raft.h"
 #include "tools/segment_read.h"
 
 #include <dirent.h>
@@ -208,6 +209,7 @@ static int list_directory(struct segments *segments)
     (void)closedir(directory);
     if (code == 0 && segments->count == 0) {
         complain("%s: no segment of a log here (NNNNNNNNNNNNNNNNNNNN.wal)", segments->directory);
+        raft_hint(segments->directory);
         code = EXIT_DISK;
     }
     return code;

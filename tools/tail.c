@@ -120,6 +120,7 @@ static int show_news(struct settings *settings, struct shown *shown)
         }
         return code;
     }
+    settings->raft_types = view.is_raft;
     uint64_t first = wal_first_index(view.log);
     uint64_t last = wal_durable_index(view.log);
     uint64_t replaced = shown->first_time ? 0 : first_replaced(shown, view.log, first, last);

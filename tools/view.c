@@ -9,6 +9,8 @@
  * Invariants: nothing is written; payloads are shown only in the form that was asked for, by default none of a byte. */
 
 #define _GNU_SOURCE
+#include "raftcore/storage_metadata.h"
+#include "tools/raft.h"
 #include "tools/waldump.h"
 
 #include <inttypes.h>
@@ -116,6 +118,16 @@ static int open_once(struct view_log *view, const char *directory, enum wal_back
     return view->status;
 }
 
+/* By the metadata: does a Raft node keep this log? */
+static bool is_raft_log(struct wal *log)
+{
+    struct storage_metadata metadata;
+    uint8_t bytes[WAL_METADATA_BYTES_MAX];
+    size_t size = 0;
+    return log != NULL && wal_metadata(log, bytes, sizeof(bytes), &size) == 0 &&
+           storage_decode_metadata(bytes, size, &metadata);
+}
+
 static int open_log(struct view_log *view, const char *directory, enum wal_backend backend, uint32_t more_flags)
 {
     *view = (struct view_log){0};
@@ -134,8 +146,10 @@ static int open_log(struct view_log *view, const char *directory, enum wal_backe
     if (status != 0 && status != WAL_ECORRUPT && status != WAL_EUNCERTAIN) {
         complain("%s: %s%s%s", directory, wal_strerror(status), view->verdict.text[0] != '\0' ? ": " : "",
                  view->verdict.text);
+        raft_hint(directory);
         return exit_code_of(status);
     }
+    view->is_raft = is_raft_log(view->log);
     bool damaged = view->verdict.kind == WAL_VERDICT_CORRUPT || view->verdict.kind == WAL_VERDICT_UNCERTAIN;
     return status != 0 || damaged ? EXIT_NEGATIVE : EXIT_READABLE;
 }
@@ -203,10 +217,11 @@ bool record_wanted(const struct settings *settings, const struct wal_record *rec
     return type_fits && tag_fits && record->size >= settings->min_size;
 }
 
-const char *type_text(uint16_t type, char buffer[24])
+const char *type_text(uint16_t type, bool is_raft, char buffer[24])
 {
+    const char *name = is_raft ? raft_type_text(type) : NULL;
     (void)snprintf(buffer, 24, "unknown(0x%02x)", type);
-    return buffer;
+    return name != NULL ? name : buffer;
 }
 
 void emit_record(struct settings *settings, const struct wal_record *record)
@@ -215,7 +230,7 @@ void emit_record(struct settings *settings, const struct wal_record *record)
     char buffer[24];
     emit_u64(emit, "tag", record->tag);
     if (emit->format == EMIT_TEXT) {
-        emit_text(emit, "type", type_text(record->type, buffer));
+        emit_text(emit, "type", type_text(record->type, settings->raft_types, buffer));
     } else {
         emit_u64(emit, "type", record->type);
     }

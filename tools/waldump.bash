@@ -3,7 +3,7 @@
 _waldump()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='verify ls dump tail get stat explain hex diff export import repair meta format help'
+    local commands='verify ls dump tail get stat explain hex diff export import repair meta snapshot format help'
     if [ "$COMP_CWORD" -eq 1 ]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$word")
         return

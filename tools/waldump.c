@@ -36,7 +36,8 @@ enum {
     REPAIR = 2048,
     META = 4096,
     FORMAT = 8192,
-    EVERY = 16383
+    SNAPSHOT = 16384,
+    EVERY = 32767
 };
 
 static const struct command commands[] = {
@@ -53,6 +54,7 @@ static const struct command commands[] = {
     {IMPORT, "import", "DIR", 1, 1, "makes a log from an export on stdin", command_import},
     {REPAIR, "repair", "DIR", 1, 1, "what a cut would lose; --apply saves it, then cuts", command_repair},
     {META, "meta", "DIR", 1, 1, "the metadata in force, and the doubt", command_meta},
+    {SNAPSHOT, "snapshot", "DIR|FILE", 1, 1, "a Raft node's snapshot files, each read whole", command_snapshot},
     {FORMAT, "format", "", 0, 0, "the format on disk as text", command_format},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -102,7 +104,7 @@ static const struct option_line option_lines[] = {
     {OPTION_BY, "by", "G", STAT, "count by type, size or segment"},
     {OPTION_OFFSET, "offset", "SEG:OFF", EXPLAIN | HEX, "the place, as other commands print it"},
     {OPTION_DEEP, "deep", NULL, VERIFY, "read and check every record of every segment"},
-    {OPTION_CACHED, "cached", NULL, VERIFY, "read through the page cache: faster, but not the disk"},
+    {OPTION_CACHED, "cached", NULL, VERIFY | SNAPSHOT, "read through the page cache: faster, but not the disk"},
     {OPTION_STRICT, "strict", NULL, VERIFY | DIFF, "a torn tail, or a shorter log, is exit code 1"},
     {OPTION_QUIET, "quiet", NULL, VERIFY | DIFF | IMPORT | REPAIR, "print nothing; the exit code tells"},
     {OPTION_APPLY, "apply", NULL, REPAIR, "do it; without, only say what would be done"},
@@ -158,7 +160,8 @@ static void types_of(struct settings *settings, const char *text)
 {
     struct numbers numbers = {.what = "--type", .limit = UINT16_MAX};
     if (strcmp(text, "list") == 0) {
-        (void)printf("The log gives types no meaning; all but 0 are the caller's: 1 to 65535, or 0x1 to 0xffff.\n");
+        (void)printf("The log gives types no meaning; all but 0 are the caller's: 1 to 65535, or 0x1 to 0xffff.\n"
+                     "In the log of a Raft node: 1 normal, 2 noop, 3 configuration, 0xffff hole.\n");
         emit_finish();
         exit(EXIT_READABLE);
     }

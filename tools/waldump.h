@@ -49,6 +49,7 @@ struct settings {
     unsigned look_pause_ms; /* Before a second look at what seems bad: a writer may be at work. */
     enum progress_wish progress;
     bool colour;
+    bool raft_types; /* Found in the log, not on the command line: types have the names of a Raft node's. */
     struct emit emit;
 };
 
@@ -66,6 +67,7 @@ int command_export(struct settings *settings);
 int command_import(struct settings *settings);
 int command_repair(struct settings *settings);
 int command_meta(struct settings *settings);
+int command_snapshot(struct settings *settings);
 int command_format(struct settings *settings);
 
 /* --- the library's view (view.c) ----------------------------------------------------------------- */
@@ -76,6 +78,7 @@ struct view_log {
     struct wal *log; /* NULL: it cannot be opened; verdict tells why. */
     struct wal_verdict verdict;
     int status;
+    bool is_raft; /* By its metadata it is a Raft node's. */
 };
 
 /* Opens without a lock. An exit code: 0 also for a torn tail; EXIT_NEGATIVE for damage, with the handle open if any of
@@ -113,8 +116,8 @@ bool record_wanted(const struct settings *settings, const struct wal_record *rec
 void emit_record(struct settings *settings, const struct wal_record *record);
 void emit_payload(struct settings *settings, const struct wal_record *record);
 
-/* "unknown(0x2a)": the log gives types no meaning; raftcore's have names. */
-const char *type_text(uint16_t type, char buffer[24]);
+/* "unknown(0x2a)": the log gives types no meaning; those in a Raft node's log have names. */
+const char *type_text(uint16_t type, bool is_raft, char buffer[24]);
 
 /* XXH3-64 of the payload alone: the same in every copy of the record. */
 uint64_t payload_digest(const void *data, size_t size);
