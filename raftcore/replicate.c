@@ -517,6 +517,9 @@ void replicate_time(struct raftcore *core)
                 if (peer->snapshot_taken == peer->snapshot.bytes) {
                     peer->snapshot_taken = 0;
                 }
+                if (peer->snapshot.index != core->snapshot.index) {
+                    progress_to_snapshot(peer, &core->snapshot); /* The caller may have dropped the older one. */
+                }
                 peer->snapshot_sent = peer->snapshot_taken;
                 snapshot_send(core, peer);
             } else {

@@ -303,8 +303,18 @@ static bool is_only_voter(const struct storage *storage, const struct raftcore_c
     return is_voter && others == 0;
 }
 
+/* The directory anew for each handle: an open that was refused leaves its lock with the old one. */
 static int open_log(struct storage *storage, uint32_t more_flags)
 {
+    if (storage->io != NULL) {
+        storage->io->ops->destroy(storage->io);
+        storage->io = NULL;
+    }
+    bool make = (more_flags & WAL_CREATE) != 0;
+    int opened = storage_open_directory(storage, storage->number, make, &storage->io);
+    if (opened != 0) {
+        return storage_tell(storage, opened, "the log's directory could not be opened", "");
+    }
     struct wal_options options = storage_wal_options(storage, more_flags);
     int status = wal_open_io(storage->io, &options, &storage->log, &storage->verdict);
     return status == 0 ? 0 : storage_tell(storage, status, "the log could not be opened", storage->verdict.text);
@@ -335,8 +345,7 @@ static int copy_damaged(struct storage *storage, struct wal *damaged)
     storage->rebuilt = true;
     remove_directory(storage, storage->number);
     storage->number++;
-    status = storage_open_directory(storage, storage->number, false, &storage->io);
-    status = status == 0 ? open_log(storage, 0) : storage_tell(storage, status, "the copied log has gone", "");
+    status = open_log(storage, 0);
     storage->verdict = verdict;
     return status;
 }
@@ -392,20 +401,34 @@ static uint64_t fold_uuid(const uint8_t uuid[16])
     return folded == 0 ? 1 : folded;
 }
 
-/* The first metadata, twice: what is reserved in them must lie in front of another durable batch (B2). */
+/* A first node's log begins with an entry that holds its first members, the same on all of them: a node that joins
+ * later and gets the log from its beginning must find them there. Then the metadata once more: what is reserved in them
+ * must lie in front of another durable batch (B2). */
 static int begin_log(struct storage *storage)
 {
     const struct storage_options *options = &storage->options;
+    const struct raftcore_configuration *members = &options->snapshots->list[0].header.configuration;
+    uint8_t entry[CODEC_CONFIGURATION_BYTES_MAX];
+    codec_encode_configuration(members, entry);
+    const struct wal_record record = {.data = entry,
+                                      .size = (uint32_t)codec_configuration_bytes(members),
+                                      .type = RAFTCORE_ENTRY_CONFIGURATION + 1,
+                                      .tag = 1};
     storage->metadata =
         (struct storage_metadata){.log_id = options->log_id != 0 ? options->log_id : fold_uuid(storage->verdict.uuid),
                                   .cluster_id = options->cluster_id,
                                   .id = options->id,
-                                  .hard = {.term_limit = 1024}};
+                                  .hard = {.term = members->count > 0, .term_limit = 1024}};
     uint8_t bytes[STORAGE_METADATA_BYTES];
     storage_encode_metadata(&storage->metadata, bytes);
-    const struct wal_append append = {.flags = WAL_APPEND_METADATA, .metadata = bytes, .metadata_bytes = sizeof(bytes)};
+    struct wal_append append = {.records = &record,
+                                .record_count = members->count > 0,
+                                .flags = WAL_APPEND_METADATA,
+                                .metadata = bytes,
+                                .metadata_bytes = sizeof(bytes)};
     storage->created = true;
     int status = wal_commit(storage->log, &append, NULL);
+    append.record_count = 0;
     status = status == 0 ? wal_commit(storage->log, &append, NULL) : status;
     return status == 0 ? 0 : storage_tell_log(storage, status, "the new log could not be begun");
 }
@@ -609,10 +632,6 @@ static int open_existing(struct storage *storage, const struct directories *foun
     if (status != 0) {
         return status;
     }
-    status = storage_open_directory(storage, storage->number, false, &storage->io);
-    if (status != 0) {
-        return storage_tell(storage, status, "the log's directory could not be opened", "");
-    }
     status = open_log(storage, 0);
     if (status == WAL_ENOENT && storage->options.create && base->header.index == 0) {
         return open_log(storage, WAL_CREATE); /* A crash came between the directory and its first segment. */
@@ -634,10 +653,6 @@ static int make_log(struct storage *storage)
                             "remove the node, empty its directory, and add it anew");
     }
     storage->number = 1;
-    int status = storage_open_directory(storage, 1, true, &storage->io);
-    if (status != 0) {
-        return storage_tell(storage, status, "the log's directory could not be made", "");
-    }
     return open_log(storage, WAL_CREATE);
 }
 

@@ -14,9 +14,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum weather { CALM, CRASHES, PARTITIONS, DISKS, ROT, MEMBERS, EVERYTHING, WEATHERS };
+enum weather { CALM, CRASHES, PARTITIONS, DISKS, ROT, TAILS, ELECTIONS, MEMBERS, EVERYTHING, WEATHERS };
 
-static const char *const names[WEATHERS] = {"calm", "crashes", "partitions", "disks", "rot", "members", "everything"};
+static const char *const names[WEATHERS] = {"calm",  "crashes",   "partitions", "disks",     "rot",
+                                            "tails", "elections", "members",    "everything"};
 
 struct storms {
     struct world *world;
@@ -54,17 +55,35 @@ static void crash_all(struct storms *storms)
     }
 }
 
-/* Whoever is down comes back, sooner or later. */
+/* Whoever is down comes back, sooner or later; where there are many elections, at once. */
 static void look_after(void *context, uint64_t argument)
 {
     struct storms *storms = context;
     struct world *world = storms->world;
+    bool soon = storms->weather == ELECTIONS;
     for (unsigned id = 1; id <= world_node_count(world); id++) {
-        if (world_node(world, id) == NULL && !world_is_lost(world, id) && world_random(world, 3) == 0) {
-            world_at(world, world_random(world, 500 * MS), start_again, storms, id);
+        if (world_node(world, id) == NULL && !world_is_lost(world, id) && (soon || world_random(world, 3) == 0)) {
+            world_at(world, world_random(world, soon ? 20 * MS : 500 * MS), start_again, storms, id);
         }
     }
-    world_at(world, 400 * MS, look_after, storms, argument);
+    world_at(world, soon ? 20 * MS : 400 * MS, look_after, storms, argument);
+}
+
+/* Everybody is slow, and somebody dies while he waits for his disk. */
+static void elect(struct storms *storms)
+{
+    struct world *world = storms->world;
+    world_slow_disks(world, 200 * MS);
+    world_network(world, 50, 50, 700, 500 * MS, 0);
+    unsigned leader = world_leader(world);
+    if (leader != 0) {
+        world_crash(world, leader, false, 0);
+    }
+    for (unsigned id = 1; id <= world_node_count(world); id++) {
+        if (world_random(world, 2) == 0) {
+            world_crash(world, id, false, 1 + (unsigned)world_random(world, 12));
+        }
+    }
 }
 
 /* --- the network --------------------------------------------------------------------------------- */
@@ -212,6 +231,48 @@ static void rot(struct storms *storms)
     }
 }
 
+static void join_again(void *context, uint64_t id)
+{
+    struct world *world = ((struct storms *)context)->world;
+    for (unsigned other = 1; other <= world_node_count(world); other++) {
+        world_link(world, (unsigned)id, other, true);
+        world_link(world, other, (unsigned)id, true);
+    }
+}
+
+static void crash_leader(void *context, uint64_t id)
+{
+    struct storms *storms = context;
+    world_crash(storms->world, (unsigned)id, false, 0);
+}
+
+static void rot_tail(void *context, uint64_t id)
+{
+    struct storms *storms = context;
+    if (all_vote(storms) && !some_are_new(storms) && damaged_count(storms) == 0 &&
+        world_damage_tail(storms->world, (unsigned)id)) {
+        world_at(storms->world, 600 * MS, crash_later, storms, id);
+        world_at(storms->world, 650 * MS, start_again, storms, id);
+    }
+}
+
+/* One falls behind; the newest entries of another rot, and it starts anew; the leader dies: who has what was committed?
+ */
+static void tails(struct storms *storms)
+{
+    struct world *world = storms->world;
+    unsigned count = world_node_count(world), leader = world_leader(world);
+    if (leader == 0 || damaged_count(storms) > 0) {
+        return;
+    }
+    unsigned behind = 1 + leader % count, rotten = 1 + behind % count;
+    rotten = rotten == leader ? 1 + leader % count : rotten;
+    cut_off(world, behind, false);
+    world_at(world, 300 * MS, rot_tail, storms, rotten);
+    world_at(world, 905 * MS, crash_leader, storms, leader);
+    world_at(world, 950 * MS, join_again, storms, behind);
+}
+
 /* --- clocks, leaders, members -------------------------------------------------------------------- */
 
 static void jump(struct storms *storms)
@@ -339,12 +400,20 @@ static const struct fault faults[] = {
     {ALWAYS, end_stalls},
     {IN(ROT) | IN(EVERYTHING), rot},
     {IN(ROT), rot},
+    {IN(TAILS) | IN(EVERYTHING), tails},
+    {IN(TAILS), tails},
+    {IN(TAILS), tails},
+    {IN(ELECTIONS), elect},
+    {IN(ELECTIONS), elect},
+    {IN(ELECTIONS), elect},
+    {IN(ELECTIONS), crash},
     {IN(PARTITIONS) | IN(EVERYTHING), jump},
     {IN(PARTITIONS) | IN(MEMBERS) | IN(EVERYTHING) | IN(CALM), transfer},
     {IN(MEMBERS) | IN(EVERYTHING), come_or_go},
     {IN(MEMBERS), come_or_go},
-    {IN(ROT) | IN(MEMBERS) | IN(EVERYTHING), wipe},
-    {IN(ROT) | IN(MEMBERS) | IN(EVERYTHING), mend_members},
+    {IN(ROT) | IN(TAILS) | IN(MEMBERS) | IN(EVERYTHING), wipe},
+    {IN(ROT) | IN(TAILS) | IN(MEMBERS) | IN(EVERYTHING), mend_members},
+    {IN(ELECTIONS), partition},
 };
 
 static void strike(void *context, uint64_t argument)

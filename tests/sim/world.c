@@ -16,6 +16,7 @@
 
 #include "tests/sim/world.h"
 
+#include "raftcore/node_parts.h"
 #include "tests/sim/node_disk.h"
 #include "wal/check.h"
 
@@ -68,6 +69,7 @@ struct sim_node {
 
 struct truth {
     uint64_t term, hash;
+    uint64_t members; /* Of the entry that holds a configuration: a hash of it. 0: it holds none. */
 };
 
 struct world {
@@ -77,7 +79,7 @@ struct world {
     struct sim_node nodes[WORLD_NODES_MAX + 1];
     bool cut[WORLD_NODES_MAX + 1][WORLD_NODES_MAX + 1];
     unsigned drop, duplicate, late, corrupt;
-    uint64_t delay_ns;
+    uint64_t delay_ns, disk_ns;
     struct thing *heap;
     uint32_t heap_count, heap_capacity;
     struct truth *truth; /* By index. */
@@ -339,6 +341,33 @@ static void check_state(struct world *world, unsigned id, uint64_t term)
     }
 }
 
+static uint64_t hash_of_members(const struct raftcore_configuration *configuration)
+{
+    uint64_t hash = configuration->count + 1;
+    for (uint32_t i = 0; i < configuration->count; i++) {
+        const struct raftcore_member *member = &configuration->members[i];
+        hash = kv_mix(hash ^ kv_mix(member->id * 64 + member->flags) ^ member->log_id);
+    }
+    return hash;
+}
+
+/* C13: the members that a snapshot names are those as of its index. */
+static void check_members(struct world *world, unsigned id, uint64_t index)
+{
+    struct snapshot_info *info = snapshot_store_find(&world->nodes[id].node->snapshots, index);
+    if (info == NULL) {
+        return;
+    }
+    uint64_t at = index;
+    while (at > 1 && truth_of(world, at)->members == 0) {
+        at--;
+    }
+    uint64_t hash = truth_of(world, at)->members;
+    if (hash_of_members(&info->header.configuration) != hash) {
+        world_fail(world, "n%u: the snapshot of %" PRIu64 " does not name the members as of its index", id, index);
+    }
+}
+
 /* --- applying ------------------------------------------------------------------------------------ */
 
 static void apply(struct world *world, unsigned id, const struct pending *entry)
@@ -352,6 +381,11 @@ static void apply(struct world *world, unsigned id, const struct pending *entry)
         world_fail(world, "n%u is given something to apply at %" PRIu64 " that nobody proposed", id, entry->index);
     }
     check_state(world, id, entry->term);
+    struct raftcore_configuration configuration;
+    if (entry->type == RAFTCORE_ENTRY_CONFIGURATION &&
+        codec_decode_configuration(entry->bytes, entry->size, &configuration)) {
+        truth_of(world, entry->index)->members = hash_of_members(&configuration);
+    }
     if (entry->type == RAFTCORE_ENTRY_NORMAL && world->watch.applied != NULL && entry->size >= 40) {
         struct kv_command command;
         memcpy(&command, entry->bytes, sizeof(command));
@@ -441,6 +475,7 @@ static void restore(struct world *world, unsigned id, const struct raftcore_item
     world->counts.installs++;
     world_tell(world, "n%u restores the snapshot of %" PRIu64, id, item->index);
     check_state(world, id, 0);
+    check_members(world, id, item->index);
     say_applied(world, id);
 }
 
@@ -535,6 +570,7 @@ static void look_ahead(struct world *world, unsigned id)
     if (!node->disk_thing && !node->stalled && node_disk_in_flight(node->disk) > 0) {
         node->disk_thing = true;
         uint64_t late_ns = world_random(world, 40) == 0 ? world_random(world, 60 * MS) : 0;
+        late_ns += world->disk_ns == 0 ? 0 : world_random(world, world->disk_ns);
         later(world, (struct thing){.kind = THING_DISK, .node = id}, 300000 + world_random(world, MS) + late_ns);
     }
     if (!node->work_thing) {
@@ -711,6 +747,51 @@ static bool sector_is_worth_it(const uint8_t *bytes)
     return false;
 }
 
+/* The newest segment that has something in it, and the end of what it has. */
+static bool find_tail(struct sim_disk *sim, unsigned *file_out, uint64_t *sector_out)
+{
+    uint64_t newest = 0;
+    for (unsigned file = 0; file < sim_disk_file_count(sim); file++) {
+        uint64_t size, number = strtoull(sim_disk_file_name(sim, file), NULL, 10), last = 0;
+        const uint8_t *all = sim_disk_file_bytes(sim, file, &size);
+        for (uint64_t sector = 2; sector + 1 < size / SIM_SECTOR_BYTES; sector++) {
+            last = sector_is_worth_it(all + sector * SIM_SECTOR_BYTES) ? sector : last;
+        }
+        if (last > 8 && number > newest) {
+            newest = number;
+            *file_out = file;
+            *sector_out = last;
+        }
+    }
+    return newest != 0;
+}
+
+bool world_damage_tail(struct world *world, unsigned id)
+{
+    struct sim_node *node = &world->nodes[id];
+    struct sim_disk *sim = node_disk_log(node->disk);
+    unsigned file;
+    uint64_t last, size;
+    if (node->node == NULL || sim == NULL || node->stalled || !find_tail(sim, &file, &last)) {
+        return false;
+    }
+    uint64_t first = last - world_random(world, 6), count = 1 + world_random(world, 4);
+    uint8_t *all = sim_disk_file_bytes(sim, file, &size);
+    for (uint64_t sector = first; sector < first + count && (sector + 1) * SIM_SECTOR_BYTES <= size; sector++) {
+        uint8_t bytes[SIM_SECTOR_BYTES];
+        memcpy(bytes, all + sector * SIM_SECTOR_BYTES, sizeof(bytes));
+        bytes[world_random(world, sizeof(bytes))] ^= 0x5a;
+        sim_disk_damage(sim, file, sector * SIM_SECTOR_BYTES, bytes);
+    }
+    world_tell(world, "n%u: %" PRIu64 " sectors of %s from %" PRIu64 " on are rotten", id, count,
+               sim_disk_file_name(sim, file), first * SIM_SECTOR_BYTES);
+    world->counts.damages++;
+    node->damaged = node->ever_damaged = true;
+    node->looked_at = false;
+    node->safe_at_ns = world->now_ns + 500 * MS;
+    return true;
+}
+
 bool world_damage(struct world *world, unsigned id)
 {
     struct sim_node *node = &world->nodes[id];
@@ -776,6 +857,11 @@ void world_stall_disk(struct world *world, unsigned id, bool stalled)
     if (node->node != NULL && !stalled) {
         look_ahead(world, id);
     }
+}
+
+void world_slow_disks(struct world *world, uint64_t ns)
+{
+    world->disk_ns = ns;
 }
 
 void world_slow_apply(struct world *world, unsigned id, bool slow)
@@ -860,6 +946,7 @@ void world_heal(struct world *world)
 {
     memset(world->cut, 0, sizeof(world->cut));
     world_network(world, 0, 0, 0, 0, 0);
+    world->disk_ns = 0;
     for (unsigned id = 1; id <= world->count; id++) {
         struct sim_node *node = &world->nodes[id];
         node_disk_mend(node->disk);

@@ -71,6 +71,10 @@ bool world_damage(struct world *world, unsigned id);
 void world_fail_disk(struct world *world, unsigned id, unsigned operation, int error);
 void world_fill_disk(struct world *world, unsigned id, bool full);
 void world_stall_disk(struct world *world, unsigned id, bool stalled);
+/* Each operation of any node's log takes up to so much longer. */
+void world_slow_disks(struct world *world, uint64_t ns);
+/* As world_damage, but within the newest part of the log. */
+bool world_damage_tail(struct world *world, unsigned id);
 void world_slow_apply(struct world *world, unsigned id, bool slow);
 void world_jump_clock(struct world *world, unsigned id, uint64_t ns);
 /* The leader of the highest term, of those up; 0: none. */
