@@ -208,6 +208,11 @@ int on_start(struct raftcore *core, const struct raftcore_event *event)
     if (core->hard.commit < start->applied) {
         core->hard.commit = start->applied;
     }
+    /* What is gone behind the last entry may have been a truncation with others in its place: a hard state newer than
+     * the entries must not commit those that it replaced. A leader will say what is committed. */
+    if (start->tail != RAFTCORE_TAIL_EXACT && !ZOO(commit_of_uncertain_believed)) {
+        core->hard.commit = start->applied;
+    }
     uint64_t hole = first_hole(core);
     uint64_t end = hole <= start->last_index ? hole - 1 : start->last_index;
     if (core->hard.commit > end) {
@@ -310,18 +315,48 @@ static int splice(struct raftcore *core, uint64_t first, const struct raftcore_e
     return reason;
 }
 
+/* The leader has another entry where the anchor stands: what stands behind the hole is void, and what was in it, nobody
+ * knows by name (B11, B12a; for a hole that no single append spans). It goes, and the floor keeps what this node had
+ * acknowledged: it votes for nobody who may lack it, until the leader's entries have come as far. */
+static int void_hole(struct raftcore *core, const struct raftcore_message *answer)
+{
+    const struct raftcore_hole hole = core->holes[0];
+    uint64_t last = core->log.last_index, last_term = log_last_term(&core->log);
+    bool is_leaders = answer->from == core->leader && answer->term == core->hard.term && !core_is_leader(core);
+    if (!is_leaders || answer->hint_index != hole.anchor_index || answer->hint_term != hole.anchor_term ||
+        answer->log_term == 0 || answer->log_term == hole.anchor_term || core->splicing) {
+        return RAFTCORE_REASON_STALE_TERM;
+    }
+    if (hole.first <= core->hard.commit || hole.first <= core->given || !persist_has_room(core) ||
+        !persist_reserve(core, 0, 0)) {
+        return RAFTCORE_REASON_PERSIST_FULL;
+    }
+    if (!at_least(core->hard.floor_term, core->hard.floor_index, last_term, last)) {
+        core->hard.floor_term = last_term;
+        core->hard.floor_index = last;
+    }
+    core->draft.hard_state = true;
+    persist_truncate(core, hole.first);
+    member_truncate(core, hole.first);
+    repair_log_changed(core, hole.first);
+    return 0;
+}
+
 /* B12: accepted iff the last one is the anchor, which names all that stands before it, and terms do not fall; and if
  * they are all that is missing, iff the first joins the one in front of the hole. A hole that is larger than a message
  * is filled from its end on. */
 int on_fetch_answer(struct raftcore *core, const struct raftcore_message *answer)
 {
-    if (core->hole_count == 0 || answer->to_session != core->session || (answer->flags & RAFTCORE_REFUSED) != 0 ||
-        answer->entry_count == 0) {
+    if (core->hole_count == 0 || answer->to_session != core->session) {
         return RAFTCORE_REASON_STALE_TERM;
+    }
+    if ((answer->flags & RAFTCORE_REFUSED) != 0) {
+        return void_hole(core, answer);
     }
     const struct raftcore_hole *hole = &core->holes[0];
     uint64_t first = answer->index, before = 0;
-    if (first < hole->first || first > hole->last || hole->anchor_index - first + 1 != answer->entry_count) {
+    if (answer->entry_count == 0 || first < hole->first || first > hole->last ||
+        hole->anchor_index - first + 1 != answer->entry_count) {
         return RAFTCORE_REASON_MISMATCH;
     }
     if (log_term(&core->log, hole->first - 1, &before) && first == hole->first && before != answer->log_term) {
@@ -465,14 +500,28 @@ static void answer_fetch(struct raftcore *core, struct raftcore_message *answer,
     message_send(core, answer, 0);
 }
 
+/* With the term of the entry that stands here where the anchor should; 0: none does. */
+static int refuse_fetch(struct raftcore *core, const struct raftcore_message *message, uint64_t term)
+{
+    struct raftcore_message answer = message_to(core, message->from, RAFTCORE_FETCH_ANSWER);
+    answer.flags |= RAFTCORE_REFUSED;
+    answer.reason = RAFTCORE_REASON_MISMATCH;
+    answer.to_session = message->session;
+    answer.index = message->index;
+    answer.hint_index = message->hint_index;
+    answer.hint_term = message->hint_term;
+    answer.log_term = term;
+    message_send(core, &answer, 0);
+    return RAFTCORE_REASON_MISMATCH;
+}
+
 /* Any node may fill a hole of another: (index, term) names one content. The end of the hole is served first. */
 int on_fetch(struct raftcore *core, const struct raftcore_message *message)
 {
-    uint64_t last = message->hint_index, term;
+    uint64_t last = message->hint_index, term = 0;
     if (message->index == 0 || last < message->index || !log_term(&core->log, last, &term) ||
         term != message->hint_term || last > core->durable_index || first_readable(core, message->index, last) > last) {
-        message_refuse(core, message, RAFTCORE_REASON_MISMATCH);
-        return RAFTCORE_REASON_MISMATCH;
+        return refuse_fetch(core, message, term);
     }
     uint64_t first = first_readable(core, message->index, last);
     struct raftcore_message answer = message_to(core, message->from, RAFTCORE_FETCH_ANSWER);

@@ -16,6 +16,7 @@
  *   - a cluster of one, where no peer could help: refused, until the operator says so (B17);
  *   - the newest snapshot does not read: the one before it, whose entries are still in the log; or none (B14);
  *   - a crash came between a received snapshot and its unit: what it calls for is done now (A28).
+ *   - the disk is full: refused, with the disk as it was.
  * Every failure leaves the disk as it was, or one of the states above.
  *
  * Invariants: nothing that reads is cut; the start is one that the core accepts; metadata name this node, cluster and
@@ -333,6 +334,7 @@ static int copy_damaged(struct storage *storage, struct wal *damaged)
         hard->term = hard->floor_term = hard->term_limit;
         hard->vote = RAFTCORE_VOTE_SPENT;
         hard->floor_index = RAFTCORE_INFINITY;
+        hard->commit = 0; /* Entries may have been replaced by some that are lost. */
     }
     struct wal_verdict verdict = storage->verdict;
     status = storage_copy(storage, damaged, storage->number + 1, NULL);
@@ -607,7 +609,8 @@ static int join(struct storage *storage, const struct snapshot_info *snapshot, b
         .configurations = storage->configurations,
         .configuration_count = storage->configuration_count,
         .before_term = storage->metadata.before_index == first - 1 ? storage->metadata.before_term : 0,
-        .tail = ZOO(restart_forgets_uncertain) ? (uint32_t)RAFTCORE_TAIL_EXACT : tail,
+        .tail =
+            ZOO(restart_forgets_uncertain) || ZOO(damaged_entry_taken_as_end) ? (uint32_t)RAFTCORE_TAIL_EXACT : tail,
         .hole_count = storage->hole_count,
         .holes = storage->holes,
         .snapshot_damaged = damaged};
@@ -656,6 +659,18 @@ static int make_log(struct storage *storage)
     return open_log(storage, WAL_CREATE);
 }
 
+/* A log that could not write its anchor, or has no room for more, can make nothing durable: better said now. */
+static int try_to_append(struct storage *storage)
+{
+    uint8_t bytes[STORAGE_METADATA_BYTES];
+    storage_encode_metadata(&storage->metadata, bytes);
+    const struct wal_append append = {
+        .flags = WAL_APPEND_METADATA | WAL_APPEND_NO_WAIT, .metadata = bytes, .metadata_bytes = sizeof(bytes)};
+    struct wal_receipt receipt;
+    int status = wal_append(storage->log, &append, &receipt);
+    return status == WAL_EAGAIN ? 0 : status;
+}
+
 static int open_all(struct storage *storage, struct raftcore_start *start)
 {
     struct directories found = {.count = 0};
@@ -668,6 +683,10 @@ static int open_all(struct storage *storage, struct raftcore_start *start)
     status = status == 0 ? check_identity(storage) : status;
     if (status != 0) {
         return status;
+    }
+    status = try_to_append(storage);
+    if (status != 0) {
+        return storage_tell_log(storage, status, "the log cannot be appended to");
     }
     bool damaged = false;
     const struct snapshot_info *snapshot = choose_snapshot(storage, &damaged);

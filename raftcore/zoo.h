@@ -63,6 +63,7 @@
     X(snapshot_with_newer_members, "C13: a snapshot holds a configuration from behind its index")    \
     X(damaged_entry_taken_as_end, "B7, B8: the log is cut where an entry does not read")             \
     X(restart_forgets_uncertain, "B3, B4: a start forgets that the end of the log is uncertain")     \
+    X(commit_of_uncertain_believed, "A22: behind an uncertain end the commit index is believed")     \
     X(snapshot_of_later_state, "a snapshot is named by an index below what its state holds")
 
 #ifdef WAL_ZOO

@@ -80,8 +80,8 @@ void world_jump_clock(struct world *world, unsigned id, uint64_t ns);
 /* The leader of the highest term, of those up; 0: none. */
 unsigned world_leader(struct world *world);
 uint64_t world_applied_most(const struct world *world);
-/* Bytes of its directories of logs. */
-uint64_t world_log_bytes(struct world *world, unsigned id);
+/* In its log on the disk; 0: it is down. */
+uint64_t world_log_entries(struct world *world, unsigned id);
 
 /* --- the network --------------------------------------------------------------------------------- */
 
