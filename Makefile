@@ -11,6 +11,7 @@ COUNT ?= 200000
 KILLS ?= 1500
 SEEDS ?= 1..5000
 STATES ?= 1000000
+SIMS ?= 1..3000
 SECONDS ?= 60
 
 # What the code needs, whatever the user's CFLAGS say.
@@ -43,7 +44,7 @@ POINT_OBJECTS := $(LIBRARY:%=$(OUT)/points/wal/%.o)
 ZOO_OBJECTS := $(LIBRARY:%=$(OUT)/zoo/wal/%.o)
 BENCH_COMMIT := appends bench_commit cases common engine limits recovery reopen table
 BENCH_OBJECTS := $(BENCH_COMMIT:%=$(OUT)/obj/bench/%.o)
-WALBENCH := append common compare device device_disk device_text emulate engine explain json json_write peers plot profile recover reopen result \
+WALBENCH := append common compare device device_disk device_text emulate engine explain json json_write peers plot profile raft raft_engine recover reopen result \
             result_json result_text sentence session sync walbench writer
 WALBENCH_OBJECTS := $(WALBENCH:%=$(OUT)/obj/bench/%.o) $(OUT)/obj/tools/command_line.o
 # All of walbench but its main, for tests.
@@ -142,7 +143,7 @@ $(OUT)/libraftcore.so: $(RAFTCORE_OBJECTS) $(RAFTNODE_OBJECTS) $(OUT)/libwal.so
 $(OUT)/bench_commit: $(BENCH_OBJECTS) $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
-$(OUT)/walbench: $(WALBENCH_OBJECTS) $(OUT)/libwal.a
+$(OUT)/walbench: $(WALBENCH_OBJECTS) $(OUT)/libraftcore.a $(OUT)/libwal.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lm
 $(OUT)/bench_raft: $(OUT)/obj/bench/bench_raft.o $(OUT)/libraftcore.a $(OUT)/libwal.a
@@ -161,7 +162,7 @@ $(OUT)/walbench-parts.a: $(WALBENCH_PARTS:%.c=$(OUT)/obj/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(OUT)/waldump-parts.a: $(WALDUMP_PARTS:%.c=$(OUT)/obj/%.o) $(WALDUMP_RAFT_OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/walbench-parts.a $(OUT)/libwal-tests.a
+$(TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/%.o $(FIXTURE_OBJECTS) $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/walbench-parts.a $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka -lm
 $(RAFT_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/raft/%.o $(RAFT_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a
@@ -203,7 +204,7 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
 test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(SIM_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS) $(RAFTSCRIPT) $(RAFTSIM)
 	@mkdir -p build/tmp
-	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
+	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) SIMS=$(SIMS) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
 
 crash: $(OUT)/crash_wal
 	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)

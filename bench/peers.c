@@ -244,8 +244,8 @@ static bool is_wanted(const struct settings *settings, const char *peer)
     return settings->peers.count == 0;
 }
 
-static struct row *add_peer(struct session *session, const char *engine, unsigned threads, uint32_t size_bytes,
-                            const char *label)
+struct row *peers_add(struct session *session, const char *engine, unsigned threads, uint32_t size_bytes,
+                      const char *label)
 {
     struct row *row = result_add(&session->result);
     char program[4096];
@@ -270,7 +270,7 @@ static struct row *add_peer(struct session *session, const char *engine, unsigne
 
 static bool add_limit(struct session *session, unsigned threads, uint32_t size_bytes)
 {
-    struct row *row = add_peer(session, "fio", threads, size_bytes, "the device: all records in one write");
+    struct row *row = peers_add(session, "fio", threads, size_bytes, "the device: all records in one write");
     if (row == NULL)
         return false;
     row->direct = true;
@@ -293,7 +293,7 @@ static bool plan(struct session *session, unsigned threads, uint32_t size_bytes,
         if (!is_wanted(settings, known[i]))
             continue;
         struct row *row = i == 0 ? session_add_log(session, threads, 0, size_bytes, settings->records, 0)
-                                 : add_peer(session, known[i], threads, size_bytes, words[i]);
+                                 : peers_add(session, known[i], threads, size_bytes, words[i]);
         added = row != NULL;
         if (i == 0 && added)
             snprintf(row->label, sizeof(row->label), "%s", words[0]);

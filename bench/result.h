@@ -28,7 +28,7 @@ struct round {
     uint64_t p50_ns, p99_ns;
 };
 
-enum row_kind { ROW_WRITE, ROW_LOG, ROW_OPEN, ROW_VERIFY, ROW_PEER };
+enum row_kind { ROW_WRITE, ROW_LOG, ROW_OPEN, ROW_VERIFY, ROW_PEER, ROW_RAFT };
 
 enum { ROW_ID_BYTES = 96, ROW_LABEL_BYTES = 96 };
 

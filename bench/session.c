@@ -245,6 +245,8 @@ static int run_row(struct session *session, struct row *row)
         return recover_run(session, row);
     case ROW_PEER:
         return peer_run(session, row);
+    case ROW_RAFT:
+        return raft_run(session, row);
     }
     return -1;
 }

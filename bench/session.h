@@ -29,9 +29,14 @@ int session_end(struct session *session, int code);
 struct row *session_add_log(struct session *session, unsigned threads, unsigned outstanding, uint32_t size_bytes,
                             unsigned records, double rate_per_s);
 
-/* recover.c and peers.c: the work of their rows in one round. 0, or -1 and it has said what failed. */
+/* recover.c, peers.c and raft.c: the work of their rows in one round. 0, or -1 and it has said what failed. */
 int recover_run(struct session *session, struct row *row);
 int peer_run(struct session *session, struct row *row);
+int raft_run(struct session *session, struct row *row);
+
+/* A row of what people use instead; NULL: it has been said why. */
+struct row *peers_add(struct session *session, const char *engine, unsigned threads, uint32_t size_bytes,
+                      const char *label);
 
 /* Reads a file of walbench.result/1. NULL: it has been said why. */
 struct json_value *session_read_result(const char *path);

@@ -3,7 +3,7 @@
 _walbench()
 {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='sync append recover peers compare plot probe explain help'
+    local commands='sync append recover peers raft compare plot probe explain help'
     if [ "$word" = = ]; then # --layout=, cut in two by COMP_WORDBREAKS
         word=
     elif [ "$before" = = ]; then

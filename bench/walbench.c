@@ -18,14 +18,15 @@
 #include "bench/profile.h"
 #include "bench/writer.h"
 
-enum { SYNC = 1, APPEND = 2, RECOVER = 4, PEERS = 8, COMPARE = 16, PLOT = 32, PROBE = 64, EXPLAIN = 128 };
-enum { RUNS = SYNC | APPEND | RECOVER | PEERS, EVERY = 255 };
+enum { SYNC = 1, APPEND = 2, RECOVER = 4, PEERS = 8, COMPARE = 16, PLOT = 32, PROBE = 64, EXPLAIN = 128, RAFT = 256 };
+enum { RUNS = SYNC | APPEND | RECOVER | PEERS | RAFT, EVERY = 511 };
 
 static const struct command commands[] = {
     {SYNC, "sync", "[PATH]", 0, 1, "one durable update, by method and layout; the usual one", command_sync},
     {APPEND, "append", "[PATH]", 0, 1, "this log: threads, outstanding, sizes, rates", command_append},
     {RECOVER, "recover", "[PATH]", 0, 1, "opening and verifying a log, by size", command_recover},
     {PEERS, "peers", "[PATH]", 0, 1, "the same work on what people use instead", command_peers},
+    {RAFT, "raft", "[PATH]", 0, 1, "Raft nodes on this log, beside the log by itself", command_raft},
     {COMPARE, "compare", "OLD NEW", 2, 2, "two results; exit code 1 beyond a threshold", command_compare},
     {PLOT, "plot", "FILE...", 1, COMMAND_WORDS_MAX, "a picture of results (gnuplot), and its data", command_plot},
     {PROBE, "probe", "[PATH]", 0, 1, "what is known about the disk, and what to mind", command_probe},
@@ -71,14 +72,14 @@ static const struct option_line option_lines[] = {
     {OPTION_METHOD, "method", "LIST", SYNC, "write by hand so; 'walbench explain' has the words"},
     {OPTION_LAYOUT, "layout", "LIST", SYNC, "append, fallocated, zeroed, recycled"},
     {OPTION_DIRECT, "direct", "WORD", SYNC, "both, direct or buffered"},
-    {OPTION_SIZE, "size", "LIST", SYNC | APPEND | PEERS, "bytes of one update or record (k, M)"},
+    {OPTION_SIZE, "size", "LIST", SYNC | APPEND | PEERS | RAFT, "bytes of one update or record (k, M)"},
     {OPTION_DEPTH, "depth", "LIST", SYNC, "updates by hand at once"},
     {OPTION_THREADS, "threads", "LIST", SYNC | APPEND | PEERS, "threads that wait for the log"},
-    {OPTION_OUTSTANDING, "outstanding", "LIST", SYNC | APPEND, "appends outstanding in one event loop"},
+    {OPTION_OUTSTANDING, "outstanding", "LIST", SYNC | APPEND | RAFT, "appends outstanding in one event loop"},
     {OPTION_RECORDS, "records", "N", APPEND | PEERS, "records in one append (1)"},
     {OPTION_RATE, "rate", "N", APPEND, "appends due a second, timed from when due"},
     {OPTION_ENGINE, "engine", "WORD", SYNC | APPEND, "of the log: auto, posix or uring"},
-    {OPTION_LOG_SIZE, "log-size", "LIST", RECOVER, "bytes of a log (64M,256M,1G)"},
+    {OPTION_LOG_SIZE, "log-size", "LIST", RECOVER | RAFT, "bytes of a log (64M,256M,1G)"},
     {OPTION_PEERS, "peers", "LIST", PEERS, "libwal, raft, rocksdb, sqlite, lmdb, plain"},
     {OPTION_PROFILE, "profile", "NAME", SYNC, "what that system writes, and its threshold"},
     {OPTION_ASSERT, "assert", "EXPR", RUNS, "as 'p99<10ms'; exit code 1 when it fails"},

@@ -6,6 +6,7 @@
  *   append.c       append: which rows, of the log
  *   recover.c      recover: a log of a size, opened and verified
  *   peers.c        peers: the same work on what people use instead, as children
+ *   raft.c         raft: nodes of libraftcore on this log, by raft_engine.c
  *   profile.c      what other systems write, their published thresholds; --assert
  *   compare.c, plot.c, explain.c      read results
  *   writer.c, engine.c, emulate.c     do the work
@@ -82,6 +83,7 @@ int command_sync(struct settings *settings);
 int command_append(struct settings *settings);
 int command_recover(struct settings *settings);
 int command_peers(struct settings *settings);
+int command_raft(struct settings *settings);
 int command_compare(struct settings *settings);
 int command_plot(struct settings *settings);
 int command_probe(struct settings *settings);

@@ -1,8 +1,8 @@
 /* node_open.c - a node's beginning and end.
  *
- * The happy path: the directories are opened, a new node's first snapshot file (index 0, with the first members) and
- * its log are made, in this order; snapshots are read whole, the log is opened and read; the core starts with what was
- * found, and the state machine is asked to be set to the newest snapshot.
+ * The happy path: the directories are opened, a new node's first snapshot file (index 0, with the first members), its
+ * log, and a mark that there is a log are made, in this order; snapshots are read whole, the log is opened and read;
+ * the core starts with what was found, and the state machine is asked to be set to the newest snapshot.
  *
  * What can fail, and what is left: an option that makes no sense, a disk, damage that only an operator may decide
  * about: nothing is open then, and report->text says what and where. A crash while a node is made leaves a snapshot
@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -81,11 +82,49 @@ static int make_first_snapshot(struct raftcore_node *node)
     return 0;
 }
 
-static int note_any(void *context, const char *name)
+/* Stands in the directory of snapshots as soon as there is a log, so that a log that is lost is not made anew: this
+ * node would have forgotten whom it voted for (B1). */
+static const char begun_name[] = "log-begun";
+
+struct seen {
+    bool log, begun;
+};
+
+static int note_log(void *context, const char *name)
 {
-    bool *any = context;
-    *any = *any || (name[0] == 'l' && name[1] == 'o' && name[2] == 'g' && name[3] == '-');
+    struct seen *seen = context;
+    seen->log = seen->log || strncmp(name, "log-", 4) == 0;
     return 0;
+}
+
+static int note_begun(void *context, const char *name)
+{
+    struct seen *seen = context;
+    seen->begun = seen->begun || strcmp(name, begun_name) == 0;
+    return 0;
+}
+
+static int look(struct raftcore_node *node, struct seen *seen)
+{
+    *seen = (struct seen){.log = false};
+    int status = node->disk->ops->list(node->disk, note_log, seen);
+    return status == 0 ? node->snapshots_io->ops->list(node->snapshots_io, note_begun, seen) : status;
+}
+
+static int mark_begun(struct raftcore_node *node)
+{
+    struct wal_io *io = node->snapshots_io;
+    struct seen seen;
+    int file, status = look(node, &seen);
+    if (status != 0 || seen.begun) {
+        return status;
+    }
+    status = io->ops->open(io, begun_name, WAL_IO_OPEN_WRITE | WAL_IO_OPEN_CREATE, &file);
+    if (status == 0) {
+        (void)io->ops->close(io, file);
+        status = io->ops->sync_directory(io);
+    }
+    return status == 0 ? 0 : tell(node, status, "the directory of snapshots could not be written to");
 }
 
 static int open_snapshots(struct raftcore_node *node)
@@ -106,9 +145,16 @@ static int open_snapshots(struct raftcore_node *node)
         node->report.snapshots_damaged += node->snapshots.list[i].damaged;
     }
     node->report.snapshots_damaged += node->snapshots.unreadable;
-    bool has_log = false;
-    status = node->disk->ops->list(node->disk, note_any, &has_log);
-    if (status == 0 && node->snapshots.count == 0 && !has_log && options->create) {
+    struct seen seen;
+    status = look(node, &seen);
+    if (status == 0 && seen.begun && !seen.log) {
+        return tell(
+            node, WAL_ECORRUPT,
+            "the node's log is lost, and with it whom it voted for: remove the node from the cluster, empty its "
+            "directory, and add it anew");
+    }
+    bool is_new = node->snapshots.count == 0 && node->snapshots.unreadable == 0 && !seen.log;
+    if (status == 0 && is_new && options->create) {
         return make_first_snapshot(node);
     }
     return status;
@@ -130,6 +176,10 @@ static int open_storage(struct raftcore_node *node, struct raftcore_start *start
     report->verdict = node->storage.verdict;
     if (status != 0) {
         return tell(node, status, node->storage.text);
+    }
+    status = mark_begun(node);
+    if (status != 0) {
+        return status;
     }
     report->created = node->storage.created;
     report->rebuilt = node->storage.rebuilt;

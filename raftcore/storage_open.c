@@ -233,6 +233,17 @@ static int note_record(struct storage *storage, struct wal *log, const struct wa
     return is_configuration && record->index > above ? note_configuration(storage, record) : 0;
 }
 
+/* The open said so already. Asking a handle for reading costs a look at the whole log for each record. */
+static bool verdict_says_lost(const struct wal_verdict *verdict, uint64_t index)
+{
+    for (uint32_t i = 0; i < verdict->hole_count; i++) {
+        if (index >= verdict->holes[i].first_index && index < verdict->holes[i].end_index) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Runs, configurations above an index, holes. */
 static int read_all(struct storage *storage, struct wal *log, uint64_t above)
 {
@@ -245,7 +256,8 @@ static int read_all(struct storage *storage, struct wal *log, uint64_t above)
     }
     for (uint64_t index = first; status == 0 && index <= last; index++) {
         struct wal_record record;
-        status = wal_cursor_next(cursor, &record);
+        bool known = storage->verdict.kind == WAL_VERDICT_CORRUPT && verdict_says_lost(&storage->verdict, index);
+        status = known ? WAL_ECORRUPT : wal_cursor_next(cursor, &record);
         bool is_lost = status == WAL_ECORRUPT || status == WAL_EIO || (status == 0 && record.index != index) ||
                        (status == 0 && record.type == STORAGE_HOLE_TYPE);
         if (is_lost) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test program, a line each; the whole output of one that fails. Called by make test, which sets OUT, COUNT, KILLS, SEED, SEEDS, STATES, ONLY.
+# Runs every test program, a line each; the whole output of one that fails. Called by make test, which sets OUT, COUNT, KILLS, SEED, SEEDS, STATES, SIMS, ONLY.
 # The last line is `N passed, N failed`, and the exit code says the same.
 set -u
 passed=0
@@ -47,5 +47,6 @@ fi
 [ -x "$OUT/kill_wal" ] && run kill_wal 300 "$OUT/kill_wal" --kills "$KILLS" --seed "$SEED"
 [ -x "$OUT/raft_random" ] && run raft_random 240 "$OUT/raft_random" --seeds "$SEEDS"
 [ -x "$OUT/raft_explore" ] && run raft_explore 240 "$OUT/raft_explore" --states "$STATES"
+[ -x "$OUT/bin/raftsim" ] && run raftsim 240 "$OUT/bin/raftsim" --seeds "$SIMS" -j2
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

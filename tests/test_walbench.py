@@ -22,7 +22,7 @@ import unittest
 import xml.etree.ElementTree
 
 WALBENCH = os.path.abspath(os.path.join(os.environ.get("OUT", "build"), "walbench"))
-COMMANDS = ("sync", "append", "recover", "peers", "compare", "plot", "probe", "explain")
+COMMANDS = ("sync", "append", "recover", "peers", "raft", "compare", "plot", "probe", "explain")
 SHORT = ("--time=20ms", "--warmup=0", "--rounds=1")
 
 
@@ -227,6 +227,18 @@ class Results(Scratch):
         self.assertEqual([row["id"] for row in document["rows"]], ["open.cold.4M", "open-crashed.cold.4M", "verify.cold.4M", "verify.warm.4M"])
         self.assertTrue(all(row["operations"] == 1 for row in document["rows"]))
         self.assertTrue(document["rows"][2]["bytes"] >= 4 << 20)
+
+    def test_raft(self):
+        document = result("raft", *SHORT, "--outstanding=1,32", "--log-size=4M", self.folder, timeout=120)
+        rows = {row["id"]: row for row in document["rows"]}
+        self.assertEqual(list(rows), [name for outstanding in (1, 32)
+                                      for name in (f"log.loop{outstanding}.128", f"raft.nodes1.loop{outstanding}.128",
+                                                   f"raft.nodes3.loop{outstanding}.128", f"peer.raft.threads{outstanding}.128")] +
+                         ["raft.restart.warm.4M"])
+        for name, row in rows.items():
+            if not name.startswith("peer"):
+                self.assertGreater(row["operations"], 0, name)
+        self.assertGreater(rows["raft.restart.warm.4M"]["bytes"], 4 << 20)
 
     def test_emulation_is_added_and_labelled(self):
         out, _ = run(*SHORT, "--quick", "--emulate=3ms", self.folder)
