@@ -255,7 +255,7 @@ install: all
 	install -m 644 wal/wal.h wal/io.h $(DESTDIR)$(PREFIX)/include/wal
 	install -m 644 $(OUT)/libwal.a $(DESTDIR)$(LIBDIR)
 	install -d $(DESTDIR)$(PREFIX)/include/raftcore
-	install -m 644 raftcore/raftcore.h raftcore/codec.h $(DESTDIR)$(PREFIX)/include/raftcore
+	install -m 644 raftcore/raftcore.h raftcore/codec.h raftcore/node.h raftcore/disk.h $(DESTDIR)$(PREFIX)/include/raftcore
 	install -m 644 $(OUT)/libraftcore.a $(DESTDIR)$(LIBDIR)
 	install -m 755 $(OUT)/libraftcore.so.$(VERSION) $(DESTDIR)$(LIBDIR)
 	ln -sf libraftcore.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libraftcore.so.$(SOVERSION)

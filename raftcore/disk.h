@@ -35,8 +35,9 @@ struct raftcore_disk {
     const struct raftcore_disk_ops *ops;
 };
 
-/* Directories below `path`, which is made if `make` says so and its parent is there. *disk_out is to be destroyed. */
-RAFTCORE_DISK_API int raftcore_disk_open(const char *path, bool make, struct raftcore_disk **disk_out);
+/* Directories below `path`, which is made if `make` says so and its parent is there. buffered: through the page cache,
+ * as WAL_BUFFERED. *disk_out is to be destroyed. */
+RAFTCORE_DISK_API int raftcore_disk_open(const char *path, bool make, bool buffered, struct raftcore_disk **disk_out);
 
 #ifdef __cplusplus
 }

@@ -27,6 +27,7 @@
 
 struct files {
     struct raftcore_disk disk; /* First. */
+    bool buffered;
     char path[PATH_MAX];
 };
 
@@ -48,6 +49,7 @@ static int open_directory(struct raftcore_disk *disk, const char *name, bool mak
         return -errno;
     }
     unsigned flags = make ? WAL_IO_DIRECTORY_CREATE : 0;
+    flags |= ((struct files *)disk)->buffered ? WAL_IO_BUFFERED : 0;
     if (wal_io_uring(path, flags, io_out) == 0) {
         return 0;
     }
@@ -113,7 +115,7 @@ static void destroy(struct raftcore_disk *disk)
 static const struct raftcore_disk_ops ops = {
     .open = open_directory, .remove = remove_directory, .list = list_directories, .destroy = destroy};
 
-int raftcore_disk_open(const char *path, bool make, struct raftcore_disk **disk_out)
+int raftcore_disk_open(const char *path, bool make, bool buffered, struct raftcore_disk **disk_out)
 {
     struct memory memory = {0};
     struct stat status;
@@ -135,6 +137,7 @@ int raftcore_disk_open(const char *path, bool make, struct raftcore_disk **disk_
         return -ENOMEM;
     }
     files->disk.ops = &ops;
+    files->buffered = buffered;
     (void)snprintf(files->path, sizeof(files->path), "%s", path);
     *disk_out = &files->disk;
     return 0;

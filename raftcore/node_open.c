@@ -225,7 +225,8 @@ static int open_parts(struct raftcore_node *node, const char *path)
     int status = complete(node);
     node->disk = node->options.disk;
     if (status == 0 && node->disk == NULL) {
-        status = raftcore_disk_open(path, node->options.create, &node->disk);
+        bool buffered = node->options.wal != NULL && (node->options.wal->flags & WAL_BUFFERED) != 0;
+        status = raftcore_disk_open(path, node->options.create, buffered, &node->disk);
         node->owns_disk = status == 0;
         status = status == 0 ? 0 : tell(node, status, "the node's directory could not be opened");
     }

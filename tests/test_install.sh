@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs into a staged tree and builds the README's program against it with plain `cc $(pkg-config ...)`: as C and as C++, shared and static.
-# Checks the SONAME, and that nothing but wal_* is exported.
+# Checks the SONAME, and that nothing but wal_*, raftcore_* and codec_* is exported. The same for the Raft example.
 set -eu
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
@@ -30,6 +30,11 @@ fi
 readelf -d "$lib/libwal.so" | grep -q 'SONAME.*libwal\.so\.0' || { echo "wrong SONAME"; exit 1; }
 foreign=$(nm -D --defined-only "$lib/libwal.so" | awk '$3 !~ /^wal_/ { print $3 }')
 [ -z "$foreign" ] || { echo "exported without wal_: $foreign"; exit 1; }
+foreign=$(nm -D --defined-only "$lib/libraftcore.so" | awk '$3 !~ /^(raftcore|codec)_/ { print $3 }')
+[ -z "$foreign" ] || { echo "exported by libraftcore without raftcore_: $foreign"; exit 1; }
+# The example of a replicated service, built as a stranger would.
+cc $warn -std=c11 -o "$stage/counter" tools/example/raft_counter.c $(pkg-config --cflags --libs libraftcore) || { echo "raft_counter does not build"; exit 1; }
+(cd "$stage" && LD_LIBRARY_PATH="$lib" ./counter nodes 50 >counter.out && [ "$(grep -c 'counts 50$' counter.out)" = 3 ]) || { echo "raft_counter failed"; exit 1; }
 # The tool, what it says of itself, and what tells how to use it.
 [ "$("$stage$prefix/bin/waldump" --version | cut -d ' ' -f 1)" = waldump ] || { echo "the installed waldump does not run"; exit 1; }
 [ -s "$stage$prefix/share/man/man1/waldump.1" ] || { echo "no manual page"; exit 1; }
@@ -40,5 +45,11 @@ for header in wal io; do
     cp "$stage/alone.c" "$stage/alone.cc"
     cc $warn -std=c11 -fsyntax-only $(pkg-config --cflags libwal) "$stage/alone.c"
     command -v c++ >/dev/null && c++ $warn -std=c++17 -fsyntax-only $(pkg-config --cflags libwal) "$stage/alone.cc"
+done
+for header in raftcore node disk codec; do
+    printf '#include <raftcore/%s.h>\nint main(void) { return 0; }\n' $header >"$stage/alone.c"
+    cp "$stage/alone.c" "$stage/alone.cc"
+    cc $warn -std=c11 -fsyntax-only $(pkg-config --cflags libraftcore) "$stage/alone.c"
+    command -v c++ >/dev/null && c++ $warn -std=c++17 -fsyntax-only $(pkg-config --cflags libraftcore) "$stage/alone.cc"
 done
 echo "result: the README's program builds and runs against the staged tree"
