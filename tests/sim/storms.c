@@ -33,10 +33,22 @@ static unsigned any_node(struct world *world)
 
 /* --- crashes ------------------------------------------------------------------------------------- */
 
+static void cut_power(void *context, uint64_t id)
+{
+    struct storms *storms = context;
+    world_crash(storms->world, (unsigned)id, false, 0);
+}
+
+/* And perhaps the power goes before what the start has read is on the disk for good. */
 static void start_again(void *context, uint64_t id)
 {
     struct storms *storms = context;
+    bool was_down = world_node(storms->world, (unsigned)id) == NULL;
     world_start(storms->world, (unsigned)id);
+    if (was_down && !storms->over && (storms->weather == CRASHES || storms->weather == ELECTIONS) &&
+        world_random(storms->world, 4) == 0) {
+        world_at(storms->world, world_random(storms->world, 40 * MS), cut_power, storms, id);
+    }
 }
 
 static void crash(struct storms *storms)
@@ -240,12 +252,6 @@ static void join_again(void *context, uint64_t id)
     }
 }
 
-static void crash_leader(void *context, uint64_t id)
-{
-    struct storms *storms = context;
-    world_crash(storms->world, (unsigned)id, false, 0);
-}
-
 static void rot_tail(void *context, uint64_t id)
 {
     struct storms *storms = context;
@@ -269,7 +275,7 @@ static void tails(struct storms *storms)
     rotten = rotten == leader ? 1 + leader % count : rotten;
     cut_off(world, behind, false);
     world_at(world, 300 * MS, rot_tail, storms, rotten);
-    world_at(world, 905 * MS, crash_leader, storms, leader);
+    world_at(world, 905 * MS, cut_power, storms, leader);
     world_at(world, 950 * MS, join_again, storms, behind);
 }
 

@@ -7,6 +7,7 @@
  * What can fail is what is tested; world.c checks agreement after every step. Invariants: a value is agreed on when so
  * many nodes have applied it. */
 
+#include "tests/sim/stories.h"
 #include "tests/sim/world.h"
 
 #include <stdarg.h>
@@ -404,9 +405,23 @@ static void test_3d_state_comes_from_the_snapshot(void **state)
     lab_end(&lab);
 }
 
+/* --- stories ------------------------------------------------------------------------------------- */
+
+static void test_stories(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sim_story_count; i++) {
+        const char *wrong = sim_stories[i].run();
+        if (wrong != NULL) {
+            fail_msg("%s: %s", sim_stories[i].name, wrong);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stories),
         cmocka_unit_test(test_3c_basic_persistence),
         cmocka_unit_test(test_3c_more_persistence),
         cmocka_unit_test(test_3c_partitioned_leader_and_one_follower_crash),

@@ -10,6 +10,7 @@
 #include "raftcore/zoo.h"
 
 #include "tests/sim/run.h"
+#include "tests/sim/stories.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,7 +37,14 @@ static const struct {
     const char *name;
     uint64_t seed;
 } known[] = {
-    {"none", 1},
+    {"vote_told_early", 341},
+    {"leader_told_early", 64},
+    {"term_and_vote_apart", 314},
+    {"compacted_before_snapshot", 22},
+    {"snapshot_not_synced", 1},
+    {"snapshot_directory_not_synced", 7},
+    {"snapshot_with_newer_members", 611},
+    {"damaged_entry_taken_as_end", 2},
 };
 
 static uint64_t known_seed(const char *name)
@@ -65,6 +73,14 @@ static bool holds(uint64_t seed, FILE *to)
 static void run_seeds(int bug, uint64_t seeds, FILE *to)
 {
     raftcore_zoo = bugs[bug].zoo;
+    for (unsigned i = 0; i < sim_story_count; i++) {
+        const char *wrong = sim_stories[i].run();
+        if (wrong != NULL) {
+            fprintf(to, "!0 %s: %s\n", sim_stories[i].name, wrong);
+            fflush(to);
+            return;
+        }
+    }
     if (holds(known_seed(bugs[bug].name), to)) {
         for (uint64_t seed = 1; seed <= seeds && holds(seed, to); seed++) {
         }
@@ -146,7 +162,11 @@ int main(int count, char **arguments)
         passed += good;
         failed += !good;
         if (caught) {
-            snprintf(by, sizeof(by), "%" PRIu64, seed);
+            if (seed == 0) {
+                snprintf(by, sizeof(by), "story");
+            } else {
+                snprintf(by, sizeof(by), "%" PRIu64, seed);
+            }
         }
         printf("%-30s %-8s %.140s\n", bugs[bug].name, by, caught ? what : bugs[bug].rule);
         fflush(stdout);
