@@ -29,6 +29,7 @@ struct round {
 };
 
 enum row_kind { ROW_WRITE, ROW_LOG, ROW_OPEN, ROW_VERIFY, ROW_PEER, ROW_RAFT };
+enum { ROW_KINDS = ROW_RAFT + 1 };
 
 enum { ROW_ID_BYTES = 96, ROW_LABEL_BYTES = 96 };
 

@@ -95,7 +95,8 @@ static void put_rounds(struct json_writer *json, const struct row *row)
 
 static void put_row(struct json_writer *json, const struct row *row)
 {
-    static const char *const kinds[] = {"write", "log", "open", "verify", "peer"};
+    static const char *const kinds[] = {"write", "log", "open", "verify", "peer", "raft"};
+    _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == ROW_KINDS, "each kind of row has a name");
     json_open_object(json);
     put_text(json, "id", row->id);
     put_text(json, "kind", kinds[row->kind]);

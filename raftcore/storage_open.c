@@ -543,8 +543,10 @@ static void clip_runs(struct storage *storage, uint64_t first)
     while (gone + 1 < storage->run_count && storage->runs[gone + 1].first_index <= first) {
         gone++;
     }
-    storage->run_count -= gone;
-    memmove(storage->runs, storage->runs + gone, storage->run_count * sizeof(*storage->runs));
+    if (gone > 0) {
+        storage->run_count -= gone;
+        memmove(storage->runs, storage->runs + gone, storage->run_count * sizeof(*storage->runs));
+    }
     if (storage->run_count > 0 && storage->runs[0].first_index < first) {
         storage->runs[0].first_index = first;
     }

@@ -235,7 +235,9 @@ class Results(Scratch):
                                       for name in (f"log.loop{outstanding}.128", f"raft.nodes1.loop{outstanding}.128",
                                                    f"raft.nodes3.loop{outstanding}.128", f"peer.raft.threads{outstanding}.128")] +
                          ["raft.restart.warm.4M"])
+        kinds = {"log": "log", "raft": "raft", "peer": "peer"}
         for name, row in rows.items():
+            self.assertEqual(row["kind"], kinds[name.split(".")[0]], name)
             if not name.startswith("peer"):
                 self.assertGreater(row["operations"], 0, name)
         self.assertGreater(rows["raft.restart.warm.4M"]["bytes"], 4 << 20)
