@@ -60,7 +60,8 @@ void reader_destroy(struct reader *reader)
 static int fill_map(struct wal *log, struct segment *segment, struct map *map, bool *damaged, struct report *report)
 {
     struct window window;
-    int status = window_create(&window, log->io, false, MAP_WINDOW_BYTES, log->options.allocator);
+    int status = window_create(&window, log->io, false, window_bytes_for(segment->bytes, MAP_WINDOW_BYTES),
+                               log->options.allocator);
     if (status != 0) {
         return report_set(report, status, "out of memory for reading segment %" PRIu64, segment->number);
     }

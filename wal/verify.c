@@ -158,7 +158,8 @@ int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress
         memory_take(log->options.allocator, verification.map.capacity * sizeof(struct map_entry), 16);
     /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads
      * are large. */
-    uint32_t window_bytes = verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES;
+    size_t window_bytes =
+        window_bytes_for(largest_bytes, verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES);
     int status = verification.map.entries == NULL ? WAL_ENOMEM
                                                   : window_create(&verification.window, verification.io, own_io != NULL,
                                                                   window_bytes, log->options.allocator);

@@ -41,6 +41,13 @@ struct window {
     int bad_errno; /* Of the newest; 0: none since window_look_at. */
 };
 
+/* What a window on a file of this size needs: it whole, with room for reading ahead, but no more than `most_bytes`. */
+static inline size_t window_bytes_for(uint64_t file_bytes, size_t most_bytes)
+{
+    uint64_t whole_bytes = file_bytes + 3 * 4096;
+    return whole_bytes < most_bytes ? (size_t)whole_bytes : most_bytes;
+}
+
 /* A window on nothing yet. ahead: submit and poll may be used (the disk has no other user now). */
 int window_create(struct window *window, struct wal_io *io, bool ahead, size_t capacity_bytes,
                   const struct wal_allocator *allocator);
