@@ -171,10 +171,11 @@ static int execute(struct wal_io *io, struct wal_io_op *op)
 }
 
 /* The descriptor is readable while poll() would find something. */
-static void ring(const struct sim_disk *disk)
+static void ring(struct sim_disk *disk)
 {
     const uint64_t one = 1;
-    CHECK(disk->bell == 0 || write(disk->bell - 1, &one, sizeof(one)) == sizeof(one));
+    disk->rung = disk->bell != 0;
+    CHECK(!disk->rung || write(disk->bell - 1, &one, sizeof(one)) == sizeof(one));
 }
 
 static int submit(struct wal_io *io, struct wal_io_op *op)
@@ -215,8 +216,9 @@ static int poll_disk(struct wal_io *io, unsigned done_min)
     struct sim_disk *disk = disk_of(io);
     unsigned done = 0;
     uint64_t drained;
-    if (disk->bell != 0) {
+    if (disk->rung) {
         (void)!read(disk->bell - 1, &drained, sizeof(drained));
+        disk->rung = false;
     }
     while (disk->in_flight_count != 0) {
         unsigned which = next_to_complete(disk, done < done_min);
@@ -267,7 +269,8 @@ static int event_fd(struct wal_io *io)
 {
     struct sim_disk *disk = disk_of(io);
     if (disk->bell == 0) {
-        disk->bell = eventfd(disk->in_flight_count != 0 && !disk->held, EFD_CLOEXEC | EFD_NONBLOCK) + 1;
+        disk->rung = disk->in_flight_count != 0 && !disk->held;
+        disk->bell = eventfd(disk->rung, EFD_CLOEXEC | EFD_NONBLOCK) + 1;
         CHECK(disk->bell > 0);
     }
     return disk->bell - 1;

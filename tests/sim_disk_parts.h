@@ -71,6 +71,7 @@ struct sim_disk {
     struct wal_io_op *in_flight[SIM_OPS_MAX];
     unsigned in_flight_count;
     int bell;                      /* The eventfd + 1; 0: not asked for yet. */
+    bool rung;                     /* It may be readable. */
     unsigned handles[HANDLES_MAX]; /* File number + 1; 0: free. */
     unsigned operations;
     enum sim_fault fault;
