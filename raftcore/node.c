@@ -91,7 +91,8 @@ static bool is_told_early(const struct raftcore_unit *unit, uint32_t role)
     (void)role;
     return unit->sequence != 0 && ((ZOO(vote_told_early) && unit->entry_count == 0 && unit->truncate_from == 0) ||
                                    (ZOO(follower_told_early) && unit->entry_count > 0 && role != RAFTCORE_LEADER) ||
-                                   (ZOO(leader_told_early) && unit->entry_count > 0 && role == RAFTCORE_LEADER));
+                                   (ZOO(leader_told_early) && unit->entry_count > 0 && role == RAFTCORE_LEADER) ||
+                                   (ZOO(truncation_told_early) && unit->truncate_from != 0));
 }
 
 static void take_unit(struct raftcore_node *node, const struct raftcore_output *output)

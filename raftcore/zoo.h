@@ -28,6 +28,7 @@
     X(floor_forgotten, "B5: the floor is not in later units")                                                 \
     X(floor_from_what_reads, "B6: the floor is the last entry that can be read")                              \
     X(uncertain_taken_as_absent, "B7: an uncertain tail is taken as the end")                                 \
+    X(commit_of_uncertain_believed, "A22, B3: behind an uncertain end the commit index is believed")          \
     X(hole_taken_as_end, "B7: a hole is taken as the end of the log")                                         \
     X(hole_acknowledged, "B7: entries at and behind a hole are acknowledged")                                 \
     X(old_answers_counted, "B9, C17: answers to an earlier record of the peer count")                         \
@@ -54,14 +55,15 @@
     X(vote_told_early, "A8: a vote counts as durable when the log has taken it")                     \
     X(follower_told_early, "A12: a follower's entries count as durable when the log has taken them") \
     X(leader_told_early, "A18: a leader's entries count as durable when the log has taken them")     \
+    X(truncation_told_early, "A17: a truncation counts as durable when the log has taken it")        \
     X(term_and_vote_apart, "A2: the vote is not in the append that holds its term")                  \
     X(compacted_before_snapshot, "A27: the log is compacted before the snapshot is durable")         \
     X(snapshot_not_synced, "A27: a snapshot gets its name before its bytes are durable")             \
     X(snapshot_directory_not_synced, "A27: a snapshot counts before its name is durable")            \
+    X(snapshots_believed_at_once, "A23: a start believes names of snapshots that are not durable")   \
     X(snapshot_with_newer_members, "C13: a snapshot holds a configuration from behind its index")    \
     X(damaged_entry_taken_as_end, "B7, B8: the log is cut where an entry does not read")             \
     X(restart_forgets_uncertain, "B3, B4: a start forgets that the end of the log is uncertain")     \
-    X(commit_of_uncertain_believed, "A22: behind an uncertain end the commit index is believed")     \
     X(snapshot_of_later_state, "a snapshot is named by an index below what its state holds")
 
 #ifdef WAL_ZOO

@@ -459,6 +459,25 @@ static const char *an_outcome_is_one_of_four(void)
     return story_end(&story);
 }
 
+/* The unit that is lost may have put others in the place of the entries that read; a newer hard state that is not lost
+ * has committed those. */
+static const char *the_commit_of_an_uncertain_log_is_not_believed(void)
+{
+    struct story story;
+    struct raftcore_run run = {.first_index = 1, .term = 1};
+    story_prepare(&story, 3);
+    story.start.start.hard_state = (struct raftcore_hard_state){.term = 2, .commit = 2, .term_limit = 1024};
+    story.start.start.last_index = 2;
+    story.start.start.runs = &run;
+    story.start.start.run_count = 1;
+    story.start.start.tail = RAFTCORE_TAIL_UNCERTAIN;
+    story_begin(&story);
+    story_durable(&story);
+    EXPECT(&story, story_status(&story).hard_state.commit == 0);
+    EXPECT(&story, story.output->apply_to == story.output->apply_from);
+    return story_end(&story);
+}
+
 const struct directed directed_tests[] = {
     {"a vote request waits for the vote (A9)", a_vote_request_waits_for_the_vote},
     {"a grant waits (A8)", a_grant_waits_and_is_repeated_with_the_same_wait},
@@ -470,6 +489,7 @@ const struct directed directed_tests[] = {
     {"a pre-vote changes nothing (D2)", a_pre_vote_changes_nothing},
     {"stickiness (D4)", while_a_leader_is_heard_nobody_else_is_granted},
     {"an uncertain tail (B3, B5, B6, B7)", an_uncertain_tail_votes_for_nobody_behind_its_floor},
+    {"the commit index behind an uncertain end (A22, B3)", the_commit_of_an_uncertain_log_is_not_believed},
     {"a part of a hole (B12a)", a_part_of_a_hole_is_not_stored},
     {"a different entry behind a hole (B12a)", a_different_entry_behind_a_hole_voids_both},
     {"a hole counts for the vote (B7, B12)", a_hole_counts_for_the_vote_and_not_for_acknowledging},
