@@ -248,7 +248,7 @@ tidy: $(OUT)/.setup-tidy
 	python3 tests/tidy.py --self-test
 	python3 tests/tidy.py
 format: $(OUT)/.setup-tidy
-	clang-format -i wal/*.[ch] raftcore/*.[ch] tests/raft/*.[ch] bench/*.[ch] bench/peers/*.[ch] tests/*.[ch] tools/*.[ch]
+	clang-format -i $$(find wal raftcore bench tests tools -name "*.[ch]")
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/include/wal $(DESTDIR)$(LIBDIR)/pkgconfig

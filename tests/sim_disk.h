@@ -2,14 +2,16 @@
  *
  * It is pessimistic in every point that a real one leaves open:
  *   - a write is volatile until it is made durable; a durable write makes only its own sectors so, a sync what was
- * complete in that file before it; at a power cut each 512-byte sector that is not durable keeps any one of the
- * versions it might have, whatever its neighbours do, those of writes in flight included;
+ *     complete in that file before it; at a power cut each 512-byte sector that is not durable keeps any one of the
+ *     versions it might have, whatever its neighbours do, those of writes in flight included;
  *   - names are volatile until the directory is synced: at a cut any subset of the operations since then has happened;
- * sizes until the file is; the whole directory until its parent is;
+ *     sizes until the file is; the whole directory until its parent is;
  *   - a failed write or sync leaves its sectors lost, volatile, durable, or seen in the cache and lost on the device;
  *   - operations in flight complete in any order;
  *   - a killed process leaves the cache as it is, and its writes in flight may land later, until its files are locked
- * by somebody else. Everything that is left open is chosen by the owner's chooser, so runs repeat. */
+ *     by somebody else.
+ *
+ * Everything that is left open is chosen by the owner's chooser, so runs repeat. */
 
 #ifndef TESTS_SIM_DISK_H
 #define TESTS_SIM_DISK_H

@@ -25,7 +25,8 @@
 void sim_ensure_bytes(struct file *file, uint64_t bytes)
 {
     if (bytes > file->capacity_bytes) {
-        /* A file that grows will grow again; the copy of one has its size from the start, or each cut would double it. */
+        /* A file that grows will grow again; the copy of one has its size from the start, or each cut would double it.
+         */
         uint64_t capacity_bytes = file->capacity_bytes == 0 ? bytes : 2 * bytes;
         capacity_bytes = capacity_bytes < 16384 ? 16384 : capacity_bytes;
         file->durable = realloc(file->durable, capacity_bytes);

@@ -1,9 +1,9 @@
 /* test_golden.c - logs of every format version are read for ever, and an independent reader agrees with ours.
  *
  *   - tests/golden/NAME/ holds the segments of a small log and expected.txt: what tests/read_log.py printed when it was
- * made. Our library must find the same in a copy of it.
+ *     made. Our library must find the same in a copy of it.
  *   - Fresh logs of random work are read by both, clean, torn and damaged: verdict, row, metadata and every record must
- * be the same.
+ *     be the same.
  *
  * `test_golden --make` writes the golden logs anew (only for a new format version). */
 

@@ -4,8 +4,9 @@
  *   - the committer opens a batch at the place where it will stand: segment, offset and salt are known then, so
  *     everything that a record's checksum is seeded with is known when the record is added;
  *   - batch_add copies each record behind the others and computes its checksum, in one pass, into the very bytes that
- * the device will read;
+ *     the device will read;
  *   - batch_seal writes the head: number, mark and chain are only known then, and only the head holds them.
+ *
  * So a record is touched once, and sealing costs the same for one record as for ten thousand.
  *
  * The head's size is fixed when the batch is opened, since records begin behind it: that is why room for metadata is

@@ -1,14 +1,14 @@
 /* commit.c - from an accepted batch to a durable one.
  *
  * The happy path:
- *   - when the device is free, the batch at the front of the queue is sealed: it gets its number, the mark and the
- * chain;
+ *   - when the device is free, the batch at the front of the queue is sealed: it gets its number, the mark, the chain;
  *   - one durable write carries it to its place: by the thread that waits for it (commit_lead), or in the ring
- * (commit_pump); whatever is accepted meanwhile forms the next batch, so that no timer is needed;
+ *     (commit_pump); whatever is accepted meanwhile forms the next batch, so that no timer is needed;
  *   - its completion moves durable_ticket, in the order of numbers, and wakes those who wait for that batch, then one
- * of those who wait for the next: it leads. When the front batch stands in the next segment, a roll comes first:
- * everything in the old one durable, then seal and anchor, both durable, then the batch. The anchor of a roll and the
- * anchor of an open are the same (seal_anchor).
+ *     of those who wait for the next: it leads.
+ *
+ * When the front batch stands in the next segment, a roll comes first: everything in the old one durable, then seal and
+ * anchor, both durable, then the batch. The anchor of a roll and the anchor of an open are the same (seal_anchor).
  *
  * What can fail, and what is left: a write or a sync. The handle is poisoned: the error sticks, all who wait get it,
  * nothing is written again; what the medium holds of the failed batch is unknown, and only the next open judges it.

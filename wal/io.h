@@ -3,12 +3,14 @@
  * A `struct wal_io` is one directory on one disk. It has two planes:
  *
  *   control   open, create, rename, list, sync the directory, lock: rare, may block; called from one thread at a time
- * for any one file, and from several threads for different files. data      operations that the caller owns: fill a
- * `struct wal_io_op`, hand it over, get exactly one result. execute()        carries it out in the calling thread and
- * returns when it is over. Any thread, any time. submit(), poll() the asynchronous way, only where caps.asynchronous:
- * submit() starts it and never completes it, calls nothing back and does not wait for the device; poll() runs done()
- * for what has finished. submit and poll are called by one thread at a time each (the log holds a lock); a submit may
- *                              run while another thread waits in poll.
+ *             for any one file, and from several threads for different files.
+ *   data      operations that the caller owns: fill a `struct wal_io_op`, hand it over, get exactly one result.
+ *               execute()         carries it out in the calling thread and returns when it is over. Any thread, any
+ *                                 time.
+ *               submit(), poll()  the asynchronous way, only where caps.asynchronous: submit() starts it and never
+ *                                 completes it, calls nothing back and does not wait for the device; poll() runs done()
+ *                                 for what has finished. Each is called by one thread at a time (the log holds a lock);
+ *                                 a submit may run while another thread waits in poll.
  *
  * An operation and its buffer belong to the disk from submit/execute until done() runs or execute() returns.
  *

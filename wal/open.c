@@ -361,8 +361,8 @@ static int pass(struct wal *log, struct wal_verdict *verdict)
     }
     if (status == 0) {
         uint64_t tail_bytes = recovery.tail != NULL ? recovery.tail->bytes : WINDOW_BYTES;
-        status = window_create(&window, log->io, true, window_bytes_for(tail_bytes, WINDOW_BYTES),
-                               log->options.allocator);
+        status =
+            window_create(&window, log->io, true, window_bytes_for(tail_bytes, WINDOW_BYTES), log->options.allocator);
         if (status != 0) {
             (void)report_set(&log->report, status, "out of memory for reading the log");
         }

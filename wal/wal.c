@@ -1,9 +1,10 @@
 /* wal.c - the public face: every function of wal.h, each a few lines over the file that does the work.
  *
  * The happy path, the way of a record from append to durable:
- *   wal_append -> stage.c (index, place, checksum, in the open batch) -> commit.c (seal, one durable write,
- * acknowledge)
- *   -> wal_wait returns, or wal_dispatch reports the ticket.
+ *   wal_append -> stage.c   index, place and checksum, in the open batch
+ *              -> commit.c  the batch is sealed, one durable write, acknowledged
+ *              -> wal_wait returns, or wal_dispatch reports the ticket
+ *
  * Opening goes through open.c, recover.c (what is there) and cut.c (where it goes on), reading through read.c and
  * verify.c; segments come from prepare.c.
  *

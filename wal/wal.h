@@ -15,25 +15,29 @@
  *
  *   P1  An index reported durable survives kill -9, a kernel crash and a power cut, on any disk that honours flush.
  *   P2  After any crash the log is a gap-free prefix that holds everything reported durable, every record byte-exact.
- * What recovery once cut never comes back. P3  One append call is atomic in recovery: all its records and its metadata,
- * or none. P4  Damage to durable data that a later mark covers is never passed off as the end of the log: wal_open
- * gives a verdict with its evidence. Corrupt and uncertain change nothing on disk unless the caller accepts them; a
- * crash alone yields neither. The last commit before a crash is covered by a mark once a later write, the idle mark or
- * wal_close has landed; if it is damaged before that, beyond recognition, no log can tell that from a tear. P5  After a
- * failed write or sync the handle is poisoned: every waiter and every later append gets the error, nothing is retried
- * into the same range, only a fresh open clears it. An error from append or wait means UNKNOWN, not ABSENT: the next
- * open may find the records whole, and then keeps them. P6  A full disk refuses the append before anything is accepted.
- * Reading, truncating and reopening keep working, and appending resumes when there is room; a reserve of one segment is
- * kept for it, and its last blocks are for truncating: opens leave no trace in them. P7  Every read is verified. A
- * wrong byte is an error with its place, never data. P8  Memory is bounded by the options; appending allocates nothing;
- * at the bound the caller waits, or gets WAL_EAGAIN. P9  Two writers cannot open one directory; any number of readers
- * may look at a live log.
+ *       What recovery once cut never comes back.
+ *   P3  One append call is atomic in recovery: all its records and its metadata, or none.
+ *   P4  Damage to durable data that a later mark covers is never passed off as the end of the log: wal_open gives a
+ *       verdict with its evidence. Corrupt and uncertain change nothing on disk unless the caller accepts them; a crash
+ *       alone yields neither. The last commit before a crash is covered by a mark once a later write, the idle mark or
+ *       wal_close has landed; if it is damaged before that, beyond recognition, no log can tell that from a tear.
+ *   P5  After a failed write or sync the handle is poisoned: every waiter and every later append gets the error,
+ *       nothing is retried into the same range, only a fresh open clears it. An error from append or wait means
+ *       UNKNOWN, not ABSENT: the next open may find the records whole, and then keeps them.
+ *   P6  A full disk refuses the append before anything is accepted. Reading, truncating and reopening keep working, and
+ *       appending resumes when there is room; a reserve of one segment is kept for it, and its last blocks are for
+ *       truncating: opens leave no trace in them.
+ *   P7  Every read is verified. A wrong byte is an error with its place, never data.
+ *   P8  Memory is bounded by the options; appending allocates nothing; at the bound the caller waits, or gets
+ *       WAL_EAGAIN.
+ *   P9  Two writers cannot open one directory; any number of readers may look at a live log.
  *
  * WORDS
  *
  *   index    number of a record, from 1. Consecutive. A truncation of the end lowers the last one.
  *   ticket   number of an accepted append, truncation or reset: +1 each, never lower while the handle lives; completion
- * is told in tickets, since metadata alone has no index, and a truncation lowers it. Tickets start anew with each open.
+ *            is told in tickets, since metadata alone has no index, and a truncation lowers it. They start anew with
+ *            each open.
  *   durable  on stable storage, and so is everything before it.
  *
  * THREADS
@@ -53,16 +57,16 @@
  *   | options.allocator                    | called from any thread in a wal call, and from the helper thread   |
  *
  *   Threads started: with the default options one, "wal-helper", which makes segments ready ahead of need, recycles
- * retired ones and writes the mark when the log idles. With WAL_NO_THREADS none: then the caller calls wal_maintain()
- * from its own loop. If wal_event_fd() is asked for and there is no ring, one more, "wal-commit", which carries the
- * event loop's writes. They block all signals and end in wal_close. A handle does not survive fork(): the child must
- * not touch it.
+ *   retired ones and writes the mark when the log idles. With WAL_NO_THREADS none: then the caller calls
+ *   wal_maintain() from its own loop. If wal_event_fd() is asked for and there is no ring, one more, "wal-commit",
+ *   which carries the event loop's writes. They block all signals and end in wal_close. A handle does not survive
+ *   fork(): the child must not touch it.
  *
  * RESULTS
  *
  *   Every call returns 0 or a negative WAL_E code unless it says otherwise; outputs are written only on 0.
- * wal_strerror() is the word for a code, wal_errmsg() the handle's last failure with file, offset, expected and found.
- *   The library never prints and reads no environment variable; it aborts only on a broken invariant of its own.
+ *   wal_strerror() is the word for a code, wal_errmsg() the handle's last failure with file, offset, expected and
+ *   found. The library never prints and reads no environment variable; it aborts only on a broken invariant of its own.
  *
  * Usable from C11 and C++17; needs no feature macro. Linux. */
 
@@ -150,8 +154,8 @@ enum wal_flags {
                                      be below the device's physical block. */
     WAL_ACCEPT_UNCERTAIN = 64,    /* Cut where the log became uncertain, and leave a doubt. */
     WAL_ACCEPT_CORRUPT = 128,     /* Cut before the damage, and leave a doubt. Everything behind the cut is lost. */
-    WAL_ZERO_RECYCLED =
-        256 /* Zero recycled segments again: damage there is provable everywhere, streaming gets slower. */
+    WAL_ZERO_RECYCLED = 256       /* Zero recycled segments again: damage there is provable everywhere, streaming gets
+                                     slower. */
 };
 
 enum wal_backend { WAL_BACKEND_AUTO = 0, WAL_BACKEND_POSIX = 1, WAL_BACKEND_URING = 2 };
@@ -193,8 +197,8 @@ struct wal_options {
     uint32_t segments_max; /* 4,096. Files of the log at once; at most 65,536. At the bound appends get WAL_ENOSPC. */
     uint32_t segments_mapped_max; /* 8. Segments whose record offsets are held in memory; at least 2. */
     uint32_t idle_mark_ms;        /* 50. Quiet time after which the last batch is covered by a mark. */
-    uint64_t
-        known_durable_index; /* 0: none. An index the caller knows was durable; a log that ends before it is corrupt. */
+    uint64_t known_durable_index; /* 0: none. An index the caller knows was durable; a log that ends before it is
+                                     corrupt. */
     const void
         *accept_metadata; /* With ACCEPT_*: replaces the metadata in force, atomically with the cut; NULL: kept. */
     uint32_t accept_metadata_bytes;                                         /* At most WAL_METADATA_BYTES_MAX. */
@@ -252,8 +256,8 @@ struct wal_verdict {
     bool flushed;           /* Files and directory were flushed before they were believed (false when read only). */
     bool accepted;          /* UNCERTAIN or CORRUPT, and the caller's flag accepted it: the cut has been made. */
     bool old_content_known; /* The bytes behind the end were known to be zero, so that damage there could be proved. */
-    bool index_unknown; /* The damaged batch's indexes could not be told. (One whose head does not read may have been a
-                           truncation, and concern lower indexes.) */
+    bool index_unknown; /* The damaged batch's indexes could not be told. (One whose head does not read may have been
+                               a truncation, and concern lower indexes.) */
     uint8_t uuid[16];
     uint64_t first_index; /* Of the log; first_index > last_index: it is empty. */
     uint64_t last_index;  /* Last one readable without a hole before it. */
@@ -310,8 +314,8 @@ struct wal_record {
 };
 
 enum wal_append_flags {
-    WAL_APPEND_METADATA =
-        1, /* metadata (perhaps of 0 bytes) replaces the metadata in force, atomically with the records. */
+    WAL_APPEND_METADATA = 1,   /* metadata (perhaps of 0 bytes) replaces the metadata in force, atomically with the
+                                  records. */
     WAL_APPEND_TRUNCATE = 2,   /* Remove records from first_index on first, atomically with the rest. */
     WAL_APPEND_NO_WAIT = 4,    /* WAL_EAGAIN instead of waiting for room in the buffers or for a segment. */
     WAL_APPEND_CLEAR_DOUBT = 8 /* The doubt in force ends with this append. */
@@ -399,8 +403,8 @@ struct wal_progress {
 WAL_CHECKED int wal_dispatch(struct wal *log, struct wal_progress *progress);
 
 enum wal_maintain_flags {
-    WAL_MAINTAIN_MARK =
-        1, /* Write the idle mark now, if the last batch is not covered, without waiting out the quiet time. */
+    WAL_MAINTAIN_MARK = 1,   /* Write the idle mark now, if the last batch is not covered, without waiting out the quiet
+                                time. */
     WAL_MAINTAIN_PREPARE = 2 /* Make segments ready until there are enough, not just one step; also on a disk that was
                                 full within the last 100 ms. */
 };
@@ -472,9 +476,9 @@ struct wal_stats {
     uint64_t reads, read_bytes;
     uint64_t appended_ticket, submitted_ticket, durable_ticket;
     uint64_t segments, segments_ready, segments_retired;
-    struct wal_latency queue; /* First append of a batch to its submission. */
-    struct wal_latency
-        write; /* Submission to the end of the transfer (of the whole durable write when it is one operation). */
+    struct wal_latency queue;       /* First append of a batch to its submission. */
+    struct wal_latency write;       /* Submission to the end of the transfer (of the whole durable write when it is one
+                                       operation). */
     struct wal_latency sync;        /* A separate sync; empty when there is none. */
     struct wal_latency acknowledge; /* Completion to the last waiter's being woken. */
     struct wal_latency roll;        /* Seal and anchor of a roll. */

@@ -70,10 +70,10 @@ static unsigned wait_for_leader_of_three(struct world *world, unsigned old)
     return 0;
 }
 
-/* An entry of an old leader is on two of five nodes, him and `torn`. He dies, and the other three elect `fresh`, of whom
- * one is cut off then. What `fresh` appends lacks one answer to be committed, and gets that of `torn`, who must cut the
- * old entry for it, and whose disk stands still. Then the power of `torn` goes, `fresh` dies, and those who have the old
- * entry, or none, elect.
+/* An entry of an old leader is on two of five nodes, him and `torn`. He dies, and the other three elect `fresh`, of
+ * whom one is cut off then. What `fresh` appends lacks one answer to be committed, and gets that of `torn`, who must
+ * cut the old entry for it, and whose disk stands still. Then the power of `torn` goes, `fresh` dies, and those who
+ * have the old entry, or none, elect.
  *
  * The answer is for the entry that takes the old one's place, if the third node is cut off before it has that; else for
  * the next one, which `torn` appends behind the truncation. */
@@ -141,8 +141,8 @@ static const char *an_answer_waits_for_the_truncation(void)
     return an_answer_is_early(true);
 }
 
-/* Node 3 is behind and gets a snapshot; it is killed at the so-many-th operation from then on, starts, and soon loses its
- * power. */
+/* Node 3 is behind and gets a snapshot; it is killed at the so-many-th operation from then on, starts, and soon loses
+ * its power. */
 static bool a_receiver_dies_twice(unsigned operation)
 {
     const struct world_options options = {.seed = operation, .voters = 3, .snapshot_bytes = 400};
