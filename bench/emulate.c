@@ -1,11 +1,12 @@
 /* emulate.c - a disk that takes longer.
  *
  * The happy path: every call goes to the plain backend; a durable write or a sync then sleeps for the stated time. The
- * wrapper has no asynchronous way and no event descriptor, so an event loop is served by the log's own thread.
+ * wrapper has no asynchronous way and no event descriptor, so an event loop is served by the log's own thread. The disk
+ * of a Raft node is the same around each of its directories.
  *
  * What can fail: what the backend below fails; that goes up as it is, without a sleep.
  *
- * Invariants: one mutex is the disk: two syncs never overlap, as on one spindle. */
+ * Invariants: one mutex is a disk: two of its syncs never overlap, as on one spindle. */
 
 #define _GNU_SOURCE
 #include "bench/emulate.h"
@@ -40,13 +41,18 @@ const char *emulate_names(void)
 
 static pthread_mutex_t the_disk = PTHREAD_MUTEX_INITIALIZER;
 
-void emulate_sync(uint64_t added_ns)
+static void sync_on(pthread_mutex_t *disk, uint64_t added_ns)
 {
     struct timespec left = {.tv_sec = (time_t)(added_ns / 1000000000), .tv_nsec = (long)(added_ns % 1000000000)};
-    pthread_mutex_lock(&the_disk);
+    pthread_mutex_lock(disk);
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
-    pthread_mutex_unlock(&the_disk);
+    pthread_mutex_unlock(disk);
+}
+
+void emulate_sync(uint64_t added_ns)
+{
+    sync_on(&the_disk, added_ns);
 }
 
 /* --- the disk for a log -------------------------------------------------------------------------- */
@@ -54,6 +60,7 @@ void emulate_sync(uint64_t added_ns)
 struct slow_io {
     struct wal_io io;
     struct wal_io *below;
+    pthread_mutex_t *disk;
     uint64_t added_ns;
 };
 
@@ -127,7 +134,7 @@ static int slow_execute(struct wal_io *io, struct wal_io_op *op)
     const struct slow_io *slow = (const struct slow_io *)io;
     int result = slow->below->ops->execute(slow->below, op);
     if (result == 0 && (op->kind == WAL_IO_WRITE_DURABLE || op->kind == WAL_IO_SYNC)) {
-        emulate_sync(slow->added_ns);
+        sync_on(slow->disk, slow->added_ns);
         op->sync_ns += slow->added_ns;
     }
     return result;
@@ -179,20 +186,82 @@ static const struct wal_io_ops slow_ops = {
     .destroy = slow_destroy,
 };
 
-int emulate_io(const char *directory, uint64_t added_ns, struct wal_io **io_out)
+/* Takes `io` over, also when it fails. */
+static int wrap(struct wal_io *io, pthread_mutex_t *disk, uint64_t added_ns, struct wal_io **io_out)
 {
     struct slow_io *slow = calloc(1, sizeof(*slow));
-    if (slow == NULL)
+    if (slow == NULL) {
+        io->ops->destroy(io);
         return -ENOMEM;
-    int result = wal_io_posix(directory, WAL_IO_DIRECTORY_CREATE, &slow->below);
+    }
+    slow->io.ops = &slow_ops;
+    slow->io.caps = io->caps;
+    slow->io.caps.asynchronous = false;
+    slow->below = io;
+    slow->disk = disk;
+    slow->added_ns = added_ns;
+    *io_out = &slow->io;
+    return 0;
+}
+
+int emulate_io(const char *directory, uint64_t added_ns, struct wal_io **io_out)
+{
+    struct wal_io *io;
+    int result = wal_io_posix(directory, WAL_IO_DIRECTORY_CREATE, &io);
+    return result == 0 ? wrap(io, &the_disk, added_ns, io_out) : result;
+}
+
+/* --- the disk for a node ------------------------------------------------------------------------- */
+
+struct slow_disk {
+    struct raftcore_disk disk; /* First. */
+    struct raftcore_disk *below;
+    pthread_mutex_t busy;
+    uint64_t added_ns;
+};
+
+static int node_open(struct raftcore_disk *disk, const char *name, bool make, struct wal_io **io_out)
+{
+    struct slow_disk *slow = (struct slow_disk *)disk;
+    struct wal_io *io;
+    int result = slow->below->ops->open(slow->below, name, make, &io);
+    return result == 0 ? wrap(io, &slow->busy, slow->added_ns, io_out) : result;
+}
+
+static int node_remove(struct raftcore_disk *disk, const char *name)
+{
+    struct raftcore_disk *below_disk = ((struct slow_disk *)disk)->below;
+    return below_disk->ops->remove(below_disk, name);
+}
+
+static int node_list(struct raftcore_disk *disk, int (*each)(void *context, const char *name), void *context)
+{
+    struct raftcore_disk *below_disk = ((struct slow_disk *)disk)->below;
+    return below_disk->ops->list(below_disk, each, context);
+}
+
+static void node_destroy(struct raftcore_disk *disk)
+{
+    struct slow_disk *slow = (struct slow_disk *)disk;
+    slow->below->ops->destroy(slow->below);
+    pthread_mutex_destroy(&slow->busy);
+    free(slow);
+}
+
+static const struct raftcore_disk_ops slow_disk_ops = {
+    .open = node_open, .remove = node_remove, .list = node_list, .destroy = node_destroy};
+
+int emulate_node_disk(const char *directory, uint64_t added_ns, struct raftcore_disk **disk_out)
+{
+    struct slow_disk *slow = calloc(1, sizeof(*slow));
+    int result = slow == NULL ? -ENOMEM : raftcore_disk_open(directory, true, false, &slow->below);
     if (result != 0) {
         free(slow);
         return result;
     }
-    slow->io.ops = &slow_ops;
-    slow->io.caps = slow->below->caps;
-    slow->io.caps.asynchronous = false;
+    slow->disk.ops = &slow_disk_ops;
     slow->added_ns = added_ns;
-    *io_out = &slow->io;
+    (void)pthread_mutex_init(&slow->busy, NULL);
+    *disk_out = &slow->disk;
     return 0;
 }

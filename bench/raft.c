@@ -2,8 +2,8 @@
  *
  * The work: so many updates outstanding, the next when one is done. "The log" appends and waits; "one node" proposes,
  * appends, commits and applies; "three nodes" send to one another in memory, each with a log of its own on the same
- * disk, so what a disk of its own would give each of them is between the two. Restarting opens a node with a log of
- * 1 GiB behind a snapshot.
+ * disk, so what a disk of its own would give each of them is between the two. With --emulate each has a slow disk of its
+ * own: what overlaps is seen there. Restarting opens a node with a log of 1 GiB behind a snapshot.
  *
  * What can fail: a node, which has said why. */
 
@@ -55,6 +55,7 @@ int raft_run(struct session *session, struct row *row)
                                    .nodes = row->depth,
                                    .outstanding = row->outstanding,
                                    .record_bytes = row->size_bytes,
+                                   .added_ns = row->emulated_ns,
                                    .seconds = settings->seconds / settings->rounds,
                                    .warm_seconds = settings->warm_seconds};
     struct raft_outcome *outcome = calloc(1, sizeof(*outcome));
@@ -84,9 +85,12 @@ static bool add_raft(struct session *session, unsigned nodes, unsigned outstandi
     row->records = 1;
     row->outstanding = outstanding;
     row->size_bytes = size_bytes;
+    row->emulated_ns = session->settings->emulated_ns;
     snprintf(row->id, sizeof(row->id), "raft.nodes%u.loop%u.%u", nodes, outstanding, size_bytes);
     snprintf(row->label, sizeof(row->label), "%s",
-             nodes == 1 ? "one node: proposed, durable, committed, applied" : "three nodes, in memory, one disk");
+             nodes == 1              ? "one node: proposed until applied"
+             : row->emulated_ns == 0 ? "three nodes, one disk for all"
+                                     : "three nodes, a disk each");
     return true;
 }
 
@@ -95,7 +99,9 @@ static bool add_peer(struct session *session, unsigned outstanding, uint32_t siz
     unsigned threads = outstanding < ENGINE_THREADS_MAX ? outstanding : ENGINE_THREADS_MAX;
     struct row *row = peers_add(session, "raft", threads, size_bytes, "raft_uv (libraft), one node");
     if (row != NULL && threads != outstanding)
-        snprintf(row->label, sizeof(row->label), "raft_uv (libraft), one node, %u outstanding", threads);
+        snprintf(row->label, sizeof(row->label), "raft_uv (libraft), %u outstanding", threads);
+    if (row != NULL && session->settings->emulated_ns != 0)
+        snprintf(row->skipped, sizeof(row->skipped), "its disk cannot be emulated");
     return row != NULL;
 }
 
@@ -151,7 +157,7 @@ int command_raft(struct settings *settings)
             count++;
         }
     uint64_t bytes = settings->log_sizes.count != 0 ? settings->log_sizes.values[0] : UINT64_C(1) << 30;
-    if (added && !settings->quick)
+    if (added && !settings->quick && settings->emulated_ns == 0)
         added = add_restart(&session, bytes);
     if (code == EXIT_MEASURED && !added)
         code = EXIT_SETUP;

@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "bench/common.h"
+#include "bench/emulate.h"
 #include "raftcore/node.h"
 
 enum { STARTS = 1 << 16, COMMANDS_MAX = 1024, STALL_S = 10, STREAM_BYTES = 64 << 10 };
@@ -37,8 +38,9 @@ struct mail {
 struct cluster {
     const struct raft_load *load;
     struct raftcore_node *nodes[RAFT_NODES_MAX];
-    uint64_t applied[RAFT_NODES_MAX]; /* Commands. */
-    int leader;                       /* -1: none yet. */
+    struct raftcore_disk *disks[RAFT_NODES_MAX]; /* Emulated ones. */
+    uint64_t applied[RAFT_NODES_MAX];            /* Commands. */
+    int leader;                                  /* -1: none yet. */
     struct mail *mails, *arriving;
     unsigned mail_count, mail_capacity, arriving_capacity;
     struct raftcore_command commands[COMMANDS_MAX];
@@ -71,7 +73,7 @@ static struct wal_options log_options(bool buffered)
 }
 
 static int open_node(const char *path, unsigned id, unsigned count, bool buffered, uint64_t snapshot_bytes,
-                     struct raftcore_node **node, struct raftcore_node_report *report)
+                     struct raftcore_disk *disk, struct raftcore_node **node, struct raftcore_node_report *report)
 {
     struct raftcore_configuration members = {.count = count};
     struct wal_options log = log_options(buffered);
@@ -83,7 +85,8 @@ static int open_node(const char *path, unsigned id, unsigned count, bool buffere
                                             .create = true,
                                             .first_members = &members,
                                             .snapshot_bytes = snapshot_bytes,
-                                            .wal = &log};
+                                            .wal = &log,
+                                            .disk = disk};
     int result = raftcore_node_open(path, &options, node, report);
     if (result != 0)
         fprintf(stderr, "%s: %s: %s\n", program_name, path, report->text);
@@ -109,8 +112,12 @@ static int open_all(struct cluster *cluster)
         char path[4200];
         struct raftcore_node_report report;
         snprintf(path, sizeof(path), "%s/node-%u", cluster->load->directory, i + 1);
-        if (open_node(path, i + 1, cluster->load->nodes, false, cluster->load->snapshot_bytes, &cluster->nodes[i],
-                      &report) != 0)
+        int result =
+            cluster->load->added_ns == 0 ? 0 : emulate_node_disk(path, cluster->load->added_ns, &cluster->disks[i]);
+        if (result != 0)
+            return failed(path, NULL, result);
+        if (open_node(path, i + 1, cluster->load->nodes, false, cluster->load->snapshot_bytes, cluster->disks[i],
+                      &cluster->nodes[i], &report) != 0)
             return -1;
     }
     cluster->has_worker = pthread_create(&cluster->worker, NULL, work, cluster) == 0;
@@ -122,8 +129,11 @@ static void close_all(struct cluster *cluster)
     atomic_store(&cluster->stop, true);
     if (cluster->has_worker)
         pthread_join(cluster->worker, NULL);
-    for (unsigned i = 0; i < cluster->load->nodes; i++)
+    for (unsigned i = 0; i < cluster->load->nodes; i++) {
         (void)raftcore_node_close(cluster->nodes[i]);
+        if (cluster->disks[i] != NULL)
+            cluster->disks[i]->ops->destroy(cluster->disks[i]);
+    }
     for (unsigned i = 0; i < cluster->mail_count; i++)
         free(cluster->mails[i].bytes);
     free(cluster->mails);
@@ -340,6 +350,7 @@ int raft_engine_run(const struct raft_load *load, struct raft_outcome *outcome)
             return failed(load->directory, NULL, -errno);
         struct raft_load whole = *load;
         whole.outstanding = 16;
+        whole.added_ns = 0;
         whole.record_bytes = STREAM_BYTES;
         if (load->seconds >= 0.1 && stream(&whole, UINT64_C(640) << 20) != 0) /* A glance needs none of it. */
             return -1;
@@ -382,7 +393,7 @@ int raft_engine_restart(const char *directory, bool warm, uint64_t *took_ns, uin
     struct raftcore_node *node;
     snprintf(path, sizeof(path), "%s/node-1", directory);
     uint64_t before_ns = clock_ns();
-    if (open_node(path, 1, 1, warm, 0, &node, &report) != 0)
+    if (open_node(path, 1, 1, warm, 0, NULL, &node, &report) != 0)
         return -1;
     *took_ns = clock_ns() - before_ns;
     *entries = report.last_index + 1 - report.first_index;

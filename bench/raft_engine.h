@@ -17,6 +17,7 @@ struct raft_load {
     unsigned nodes, outstanding;
     uint32_t record_bytes;
     uint64_t snapshot_bytes; /* Of entries, between two snapshots; 0: 64 MiB. */
+    uint64_t added_ns;       /* To every sync of each node's own disk, which is emulated then; 0: none is. */
     double seconds, warm_seconds;
 };
 

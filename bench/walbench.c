@@ -83,7 +83,7 @@ static const struct option_line option_lines[] = {
     {OPTION_PEERS, "peers", "LIST", PEERS, "libwal, raft, rocksdb, sqlite, lmdb, plain"},
     {OPTION_PROFILE, "profile", "NAME", SYNC, "what that system writes, and its threshold"},
     {OPTION_ASSERT, "assert", "EXPR", RUNS, "as 'p99<10ms'; exit code 1 when it fails"},
-    {OPTION_EMULATE, "emulate", "DISK", SYNC | APPEND, "hdd, ssd, ... or a time: added to each sync"},
+    {OPTION_EMULATE, "emulate", "DISK", SYNC | APPEND | RAFT, "hdd, ssd, ... or a time: added to each sync"},
     {OPTION_WARMUP, "warmup", "TIME", RUNS, "before each row in each round (0.1s)"},
     {OPTION_SEED, "seed", "N", RUNS, "of the order of rows (1)"},
     {OPTION_JSON, "json", NULL, RUNS | COMPARE | PROBE, "the result as one JSON document"},

@@ -242,6 +242,15 @@ class Results(Scratch):
                 self.assertGreater(row["operations"], 0, name)
         self.assertGreater(rows["raft.restart.warm.4M"]["bytes"], 4 << 20)
 
+    def test_raft_on_emulated_disks(self):
+        document = result("raft", *SHORT[1:], "--time=600ms", "--outstanding=1", "--emulate=20ms", self.folder)
+        rows = {row["id"]: row for row in document["rows"]}
+        self.assertEqual(set(rows), {"log.loop1.128", "raft.nodes1.loop1.128", "raft.nodes3.loop1.128", "peer.raft.threads1.128"})
+        self.assertIn("cannot be emulated", rows["peer.raft.threads1.128"]["skipped"])
+        three = rows["raft.nodes3.loop1.128"]["latency_ns"]
+        self.assertGreaterEqual(three["min"], 20000000)
+        self.assertEqual(rows["raft.nodes3.loop1.128"]["emulated_ns"], 20000000)
+
     def test_emulation_is_added_and_labelled(self):
         out, _ = run(*SHORT, "--quick", "--emulate=3ms", self.folder)
         self.assertIn("EMULATED", out.splitlines()[-1])
