@@ -35,7 +35,7 @@ LIBRARY := batch chain commit cut format hash io io_file io_posix io_uring laten
 RAFTCORE := check codec configuration election follow log member memory message persist progress propose quorum raftcore read repair \
             replicate snapshot step text transfer
 # What joins the core to the log; these know libwal.
-RAFTNODE := disk_files node node_open node_snapshot node_work snapshot_file snapshot_store storage storage_copy storage_metadata storage_open
+RAFTNODE := disk_files node node_open node_snapshot node_work snapshot_file snapshot_store storage storage_copy storage_metadata storage_open storage_scan
 RAFTCORE_OBJECTS := $(RAFTCORE:%=$(OUT)/obj/raftcore/%.o)
 RAFTNODE_OBJECTS := $(RAFTNODE:%=$(OUT)/obj/raftcore/%.o)
 RAFTCORE_ZOO_OBJECTS := $(RAFTCORE:%=$(OUT)/zoo/raftcore/%.o)

@@ -2,8 +2,8 @@
  *
  * The work: so many updates outstanding, the next when one is done. "The log" appends and waits; "one node" proposes,
  * appends, commits and applies; "three nodes" send to one another in memory, each with a log of its own on the same
- * disk, so what a disk of its own would give each of them is between the two. With --emulate each has a slow disk of its
- * own: what overlaps is seen there. Restarting opens a node with a log of 1 GiB behind a snapshot.
+ * disk, so what a disk of its own would give each of them is between the two. With --emulate each has a slow disk of
+ * its own: what overlaps is seen there. Restarting opens a node with a log of 1 GiB behind a snapshot.
  *
  * What can fail: a node, which has said why. */
 

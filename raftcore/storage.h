@@ -115,12 +115,23 @@ struct storage_supply {
  * does not read, into the log directory `number`, and makes that durable. */
 int storage_copy(struct storage *storage, struct wal *from, uint32_t number, const struct storage_supply *supply);
 
+/* --- storage_scan.c ------------------------------------------------------------------------------ */
+
+/* Reads all of the log: runs, configurations above that index, holes. */
+int storage_scan(struct storage *storage, struct wal *log, uint64_t above);
+/* The last hole ends the log: nothing behind it names it (B12b). */
+bool storage_ends_in_hole(const struct storage *storage);
+/* Holes that may hide a truncation reach down to `above`. */
+void storage_widen_holes(struct storage *storage, uint64_t above);
+/* In a hole that was found. */
+bool storage_is_lost(const struct storage *storage, uint64_t index);
+/* False: the log does not tell. */
+bool storage_term_at(const struct storage *storage, uint64_t index, uint64_t *term);
+
 /* --- storage_open.c ------------------------------------------------------------------------------ */
 
 int storage_open_directory(struct storage *storage, uint32_t number, bool make, struct wal_io **io);
 struct wal_options storage_wal_options(const struct storage *storage, uint32_t more_flags);
-/* In a hole that the open found. */
-bool storage_is_lost(const struct storage *storage, uint64_t index);
 /* Says what failed; returns the status. */
 int storage_tell(struct storage *storage, int status, const char *what, const char *detail);
 /* The words of the log's own last failure. */
