@@ -5,32 +5,30 @@
  *              -> commit.c  the batch is sealed, one durable write, acknowledged
  *              -> wal_wait returns, or wal_dispatch reports the ticket
  *
- * Opening goes through open.c, recover.c (what is there) and cut.c (where it goes on), reading through read.c and
- * verify.c; segments come from prepare.c.
+ * Opening goes through handle.c, open.c, recover.c (what is there) and cut.c (where it goes on), reading through read.c
+ * and verify.c; segments come from prepare.c.
  *
- * What can fail is said at each function in wal.h; a handle that failed to open is torn down here, in one place
- * (destroy), which knows how to take down a half-made one.
+ * What can fail is said at each function in wal.h.
  *
  * Invariants: every function takes the lock at most once, and gives it up through log_unlock, which wakes whom it must.
  *
- * May include: wal.h, io.h, log.h, open.h, options.h, stage.h, commit.h, prepare.h, read.h, verify.h,
- * memory.h, check.h, zoo.h. */
+ * May include: wal.h, io.h, log.h, handle.h, open.h, stage.h, commit.h, prepare.h, read.h, verify.h, memory.h,
+ * check.h. */
 
 #define _GNU_SOURCE
 #include "wal/wal.h"
 
 #include "wal/check.h"
 #include "wal/commit.h"
+#include "wal/handle.h"
 #include "wal/io.h"
 #include "wal/log.h"
-#include "wal/memory.h"
 #include "wal/open.h"
-#include "wal/options.h"
+#include "wal/memory.h"
 #include "wal/prepare.h"
 #include "wal/read.h"
 #include "wal/stage.h"
 #include "wal/verify.h"
-#include "wal/zoo.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -42,278 +40,29 @@
 
 _Static_assert(WAL_METADATA_BYTES_MAX == FORMAT_METADATA_BYTES_MAX, "the header and the format agree");
 _Static_assert(WAL_INDEX_MAX == FORMAT_INDEX_MAX, "the header and the format agree");
-_Static_assert((int)WAL_STRATEGY_DSYNC == (int)WAL_IO_METHOD_DSYNC &&
-                   (int)WAL_STRATEGY_FDATASYNC == (int)WAL_IO_METHOD_FDATASYNC &&
-                   (int)WAL_STRATEGY_LINKED == (int)WAL_IO_METHOD_LINKED,
-               "strategies are the disk's methods");
-
 struct wal_cursor {
     struct reader *reader;
     uint64_t next_index;
 };
 
-void log_tell(const struct wal *log, enum wal_log_level level, const char *format, ...)
-{
-    if (log->options.log == NULL) {
-        return;
-    }
-    char text[REPORT_TEXT_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    log->options.log(log->options.log_context, level, text);
-}
-
 /* --- a handle's life ----------------------------------------------------------------------------- */
-
-static void init_locks(struct wal *log)
-{
-    pthread_mutexattr_t mutex_attributes;
-    (void)pthread_mutexattr_init(&mutex_attributes);
-    (void)pthread_mutexattr_settype(&mutex_attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
-    (void)pthread_mutex_init(&log->lock, &mutex_attributes);
-    (void)pthread_mutex_init(&log->read_lock, &mutex_attributes);
-    (void)pthread_mutexattr_destroy(&mutex_attributes);
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&log->room, &attributes);
-    (void)pthread_cond_init(&log->helper_wake, &attributes);
-    (void)pthread_cond_init(&log->commit_wake, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-}
-
-static struct wal *create_handle(const struct wal_options *options)
-{
-    struct wal *log = memory_take(options->allocator, sizeof(struct wal), 64);
-    if (log == NULL) {
-        return NULL;
-    }
-    log->options = *options;
-    if (options->allocator != NULL) {
-        log->allocator_copy = *options->allocator;
-        log->options.allocator = &log->allocator_copy;
-    }
-    log->read_only = (options->flags & WAL_READ_ONLY) != 0;
-    log->event_fd = -1;
-    init_locks(log);
-    return log;
-}
-
-/* Takes down a handle, however far it was made; nothing is in flight. */
-static void destroy(struct wal *log)
-{
-    if (log->abandoned) {
-        return; /* The disk may still write from these buffers: they are nobody's from now on. */
-    }
-    reader_destroy(log->reader);
-    for (uint32_t i = 0; i < log->batch_count; i++) {
-        batch_destroy(&log->batches[i], log->options.allocator);
-    }
-    if (log->table.list != NULL) {
-        table_destroy(&log->table, log->io);
-    }
-    memory_give(log->options.allocator, log->roll_blocks, 2 * (size_t)FORMAT_BLOCK_BYTES_MAX);
-    memory_give(log->options.allocator, log->prepare_scratch, log->prepare_scratch_bytes);
-    if (log->owns_event_fd) {
-        (void)close(log->event_fd);
-    }
-    if (log->owns_io && log->io != NULL) {
-        log->io->ops->destroy(log->io);
-    }
-    if (log->directory != NULL) {
-        memory_give(log->options.allocator, log->directory, strlen(log->directory) + 1);
-    }
-    (void)pthread_cond_destroy(&log->room);
-    (void)pthread_cond_destroy(&log->helper_wake);
-    (void)pthread_cond_destroy(&log->commit_wake);
-    (void)pthread_mutex_destroy(&log->lock);
-    (void)pthread_mutex_destroy(&log->read_lock);
-    const struct wal_allocator allocator = log->allocator_copy;
-    memory_give(log->options.allocator != NULL ? &allocator : NULL, log, sizeof(struct wal));
-}
-
-/* --- the disk ------------------------------------------------------------------------------------ */
-
-static int open_disk(struct wal *log, const char *directory)
-{
-    unsigned flags = ((log->options.flags & WAL_CREATE) != 0 ? WAL_IO_DIRECTORY_CREATE : 0) |
-                     ((log->options.flags & WAL_BUFFERED) != 0 ? WAL_IO_BUFFERED : 0);
-    int result = -ENOSYS;
-    if (log->options.backend != WAL_BACKEND_POSIX) {
-        result = wal_io_uring(directory, flags, &log->io);
-        bool missing = result == -ENOENT || result == -ENOTDIR || result == -EACCES;
-        if (result != 0 && log->options.backend == WAL_BACKEND_AUTO && !missing) {
-            log_tell(log, WAL_LOG_NOTICE, "no io_uring here (%s): the plain backend is used", errno_name(result));
-        }
-    }
-    if (result != 0 && log->options.backend != WAL_BACKEND_URING) {
-        result = wal_io_posix(directory, flags, &log->io);
-    }
-    log->owns_io = true;
-    if (result == 0) {
-        return 0;
-    }
-    log->io = NULL;
-    int status = result == -ENOTDIR ? WAL_ENOTLOG : status_of_errno(result);
-    return report_set(&log->report, status, "cannot open the directory %s: %s", directory, errno_name(result));
-}
-
-static int lock_disk(struct wal *log)
-{
-    if (log->read_only) {
-        return 0;
-    }
-    int result = log->io->ops->lock_directory(log->io);
-    if (result == -EBUSY) {
-        return report_set(&log->report, WAL_EBUSY,
-                          "another writer holds the directory's lock; only readers may open it now");
-    }
-    return result == 0
-               ? 0
-               : report_set(&log->report, status_of_errno(result), "cannot lock the directory: %s", errno_name(result));
-}
-
-static void choose_strategies(struct wal *log)
-{
-    enum wal_io_method forced = (enum wal_io_method)log->options.strategy;
-    strategy_start(&log->strategies[0], log->io->caps.methods, forced);
-    /* In a ring the single durable write is the rule, and a linked pair is used when it is asked for: that won wherever
-     * it was measured. */
-    bool dsync = (log->io->caps.methods_submitted & (1u << WAL_IO_METHOD_DSYNC)) != 0;
-    strategy_start(&log->strategies[1], log->io->caps.methods_submitted,
-                   forced == WAL_IO_METHOD_DEFAULT && dsync ? WAL_IO_METHOD_DSYNC : forced);
-}
-
-/* Everything behind the disk. On failure the handle is gone. */
-static int open_on_disk(struct wal *log, struct wal **log_out, struct wal_verdict *verdict)
-{
-    int status = lock_disk(log);
-    if (status == 0) {
-        log->asynchronous = log->io->caps.asynchronous;
-        choose_strategies(log);
-        status = open_recovered(log, verdict);
-    }
-    if (status == 0 && !log->read_only && !log->unanchored && (log->options.flags & WAL_NO_THREADS) == 0) {
-        status = prepare_start_thread(log);
-    }
-    if (status != 0) {
-        if (log->report.text[0] != '\0') { /* The verdict's own sentence, or what failed after it was reached. */
-            (void)snprintf(verdict->text, sizeof(verdict->text), "%s", log->report.text);
-        }
-        log_tell(log, WAL_LOG_ERROR, "%s", log->report.text);
-        destroy(log);
-        return status;
-    }
-    log->verdict = *verdict;
-    if (log->unanchored) {
-        log_tell(log, WAL_LOG_ERROR, "no room for the anchor: opened for reading");
-    }
-    if (verdict->kind == WAL_VERDICT_TORN || verdict->spare_copies_damaged != 0 || verdict->accepted) {
-        log_tell(log, verdict->kind == WAL_VERDICT_TORN ? WAL_LOG_NOTICE : WAL_LOG_WARNING,
-                 "%s (%u spare copies damaged)", verdict->text, verdict->spare_copies_damaged);
-    }
-    *log_out = log;
-    return 0;
-}
-
-/* A handle with checked options, or the reason why not in the verdict. */
-static int begin_open(const struct wal_options *options, struct wal **log_out, struct wal_verdict *verdict)
-{
-    struct report report = {0};
-    struct wal_options checked;
-    memset(verdict, 0, sizeof(*verdict));
-    int status = options_check(options, &checked, &report);
-    if (status == 0) {
-        *log_out = create_handle(&checked);
-        status = *log_out != NULL ? 0 : report_set(&report, WAL_ENOMEM, "out of memory for the handle");
-    }
-    (void)snprintf(verdict->text, sizeof(verdict->text), "%s", report.text);
-    return status;
-}
 
 int wal_open(const char *directory, const struct wal_options *options, struct wal **log_out,
              struct wal_verdict *verdict)
 {
     struct wal_verdict own_verdict;
-    verdict = verdict != NULL ? verdict : &own_verdict;
-    struct wal *log;
-    int status = begin_open(options, &log, verdict);
-    if (status != 0) {
-        return status;
-    }
-    status = open_disk(log, directory);
-    if (status == 0) {
-        log->directory = memory_take(log->options.allocator, strlen(directory) + 1, 16);
-        if (log->directory == NULL) {
-            status = report_set(&log->report, WAL_ENOMEM, "out of memory for the handle");
-        } else {
-            memcpy(log->directory, directory, strlen(directory) + 1);
-        }
-    }
-    if (status != 0) {
-        (void)snprintf(verdict->text, sizeof(verdict->text), "%s", log->report.text);
-        destroy(log);
-        return status;
-    }
-    return open_on_disk(log, log_out, verdict);
+    return handle_open(directory, options, log_out, verdict != NULL ? verdict : &own_verdict);
 }
 
 int wal_open_io(struct wal_io *io, const struct wal_options *options, struct wal **log_out, struct wal_verdict *verdict)
 {
     struct wal_verdict own_verdict;
-    verdict = verdict != NULL ? verdict : &own_verdict;
-    struct wal *log;
-    int status = begin_open(options, &log, verdict);
-    if (status != 0) {
-        return status;
-    }
-    log->io = io;
-    return open_on_disk(log, log_out, verdict);
-}
-
-/* The last batch: nothing is left to be recovered. */
-static int write_close(struct wal *log)
-{
-    int status = commit_drain(log);
-    if (status == 0) {
-        log->closing = false; /* For this one batch. */
-        status = stage_control(log, BATCH_CLOSE);
-        log->closing = true;
-    }
-    if (status == 0) {
-        POINT(close);
-        status = commit_drain(log);
-    }
-    return status;
+    return handle_open_io(io, options, log_out, verdict != NULL ? verdict : &own_verdict);
 }
 
 int wal_close(struct wal *log)
 {
-    if (log == NULL) {
-        return 0;
-    }
-    log_lock(log);
-    log->closing = true;
-    (void)pthread_cond_broadcast(&log->commit_wake);
-    log_unlock(log);
-    prepare_stop_thread(log);
-    if (log->commit_thread_started) {
-        (void)pthread_join(log->commit_thread, NULL);
-        log->commit_thread_started = false;
-    }
-    int status = 0;
-    if (!log->read_only && !log->unanchored) {
-        log_lock(log);
-        status = write_close(log);
-        log_unlock(log);
-        if (status != 0) {
-            log_tell(log, WAL_LOG_ERROR, "not closed in order: %s", log->report.text);
-        }
-    }
-    destroy(log);
-    return status;
+    return log != NULL ? handle_close(log) : 0;
 }
 
 /* --- appending ----------------------------------------------------------------------------------- */

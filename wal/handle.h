@@ -1,0 +1,16 @@
+/* handle.h - the life of a handle. What the calls promise stands in wal.h at wal_open, wal_open_io, wal_close.
+ *
+ * May include: log.h. */
+
+#ifndef WAL_HANDLE_H
+#define WAL_HANDLE_H
+
+#include "wal/log.h"
+
+int handle_open(const char *directory, const struct wal_options *options, struct wal **log_out,
+                struct wal_verdict *verdict);
+int handle_open_io(struct wal_io *io, const struct wal_options *options, struct wal **log_out,
+                   struct wal_verdict *verdict);
+int handle_close(struct wal *log);
+
+#endif
