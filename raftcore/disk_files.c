@@ -56,8 +56,8 @@ static int open_directory(struct raftcore_disk *disk, const char *name, bool mak
     return wal_io_posix(path, flags, io_out);
 }
 
-/* What the directory's own directory needs to remember. */
-static int sync_parent(const struct files *files)
+/* Which directories there are. */
+static int sync_names(const struct files *files)
 {
     int fd = open(files->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
@@ -86,7 +86,7 @@ static int remove_directory(struct raftcore_disk *disk, const char *name)
     if (result == 0 && rmdir(path) != 0) {
         result = -errno;
     }
-    return result == 0 ? sync_parent((struct files *)disk) : result;
+    return result == 0 ? sync_names((struct files *)disk) : result;
 }
 
 static int list_directories(struct raftcore_disk *disk, int (*each)(void *context, const char *name), void *context)
@@ -118,19 +118,20 @@ static const struct raftcore_disk_ops ops = {
 int raftcore_disk_open(const char *path, bool make, bool buffered, struct raftcore_disk **disk_out)
 {
     struct memory memory = {0};
-    struct stat status;
     *disk_out = NULL;
     if (strlen(path) >= PATH_MAX - 64) {
         return -ENAMETOOLONG;
     }
-    if (make && mkdir(path, 0777) != 0 && errno != EEXIST) {
-        return -errno;
+    /* The name of the node's directory is durable before anything in it counts, whoever made it. */
+    struct wal_io *io;
+    int result = wal_io_posix(path, WAL_IO_BUFFERED | (make ? WAL_IO_DIRECTORY_CREATE : 0), &io);
+    if (result != 0) {
+        return result;
     }
-    if (stat(path, &status) != 0) {
-        return -errno;
-    }
-    if (!S_ISDIR(status.st_mode)) {
-        return -ENOTDIR;
+    result = io->ops->sync_parent(io);
+    io->ops->destroy(io);
+    if (result != 0) {
+        return result;
     }
     struct files *files = memory_resize(&memory, NULL, 0, sizeof(*files));
     if (files == NULL) {

@@ -37,9 +37,6 @@ static int tell(struct raftcore_node *node, int status, const char *text)
 static int complete(struct raftcore_node *node)
 {
     struct raftcore_node_options *options = &node->options;
-    if (options->size != sizeof(*options)) {
-        return tell(node, -EINVAL, "options.size is not that of this version");
-    }
     if (options->core.id == 0 || options->cluster_id == 0) {
         return tell(node, -EINVAL, "options.core.id and options.cluster_id must not be 0");
     }
@@ -244,14 +241,28 @@ static int open_parts(struct raftcore_node *node, const char *path)
     return status;
 }
 
+static int refuse(struct raftcore_node_report *report, int status, const char *text)
+{
+    if (report != NULL) {
+        (void)snprintf(report->text, sizeof(report->text), "%s", text);
+    }
+    return status;
+}
+
 int raftcore_node_open(const char *path, const struct raftcore_node_options *options, struct raftcore_node **node,
                        struct raftcore_node_report *report)
 {
+    *node = NULL;
+    if (report != NULL) {
+        *report = (struct raftcore_node_report){.created = false};
+    }
+    if (options == NULL || options->size != sizeof(*options)) { /* Nothing behind the size may be looked at. */
+        return refuse(report, -EINVAL, "options.size is not that of this version");
+    }
     struct memory memory = {.allocator = options->core.allocator};
     struct raftcore_node *made = memory_resize(&memory, NULL, 0, sizeof(*made));
-    *node = NULL;
     if (made == NULL) {
-        return -ENOMEM;
+        return refuse(report, -ENOMEM, "out of memory");
     }
     made->memory = memory;
     made->options = *options;
