@@ -2,8 +2,8 @@
  *
  * The happy path:
  *   - when the device is free, the batch at the front of the queue is sealed: it gets its number, the mark, the chain;
- *   - one durable write carries it to its place: by the thread that waits for it (commit_lead), or in the ring
- *     (commit_pump); whatever is accepted meanwhile forms the next batch, so that no timer is needed;
+ *   - one durable write carries it to its place: by the thread that waits for it (commit_wait.c), or in the ring
+ *     (commit_ring.c); whatever is accepted meanwhile forms the next batch, so that no timer is needed;
  *   - its completion moves durable_ticket, in the order of numbers, and wakes those who wait for that batch, then one
  *     of those who wait for the next: it leads.
  *
@@ -18,10 +18,10 @@
  * order of the queue; at most batches_in_flight_max batches at the disk, none while a roll is; one leader at a time,
  * and none while something submitted is in flight.
  *
- * May include: commit.h, seal.h, check.h, zoo.h. */
+ * May include: commit_parts.h, seal.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
-#include "wal/commit.h"
+#include "wal/commit_parts.h"
 
 #include "wal/check.h"
 #include "wal/seal.h"
@@ -30,13 +30,9 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
-
-enum { POLL_FAILURES_MAX = 1000, GATHER_PATIENTLY_FROM_NS = 2000000, GATHER_VAIN_MAX = 6 };
 
 /* --- waking -------------------------------------------------------------------------------------- */
 
@@ -83,17 +79,14 @@ static void wake_room(struct wal *log)
     }
 }
 
-/* Something is at the disk that poll() will tell of. */
-static bool submitted_in_flight(const struct wal *log)
+bool commit_submitted_in_flight(const struct wal *log)
 {
     return !log->leading && (log->in_flight != 0 || log->roll_pending != 0);
 }
 
-/* Somebody who waits should look whether it can lead, or must poll for what was submitted: the event loop may never
- * come back. */
-static void wake_next_leader(struct wal *log)
+void commit_wake_next_leader(struct wal *log)
 {
-    uint64_t first = submitted_in_flight(log) ? log->queue_head : log->queue_next;
+    uint64_t first = commit_submitted_in_flight(log) ? log->queue_head : log->queue_next;
     for (uint64_t sequence = first; sequence < log->queue_tail; sequence++) {
         uint32_t slot = (uint32_t)(sequence % log->batch_count);
         if (log->waiters[slot] != 0) {
@@ -132,9 +125,7 @@ void commit_poison(struct wal *log, const char *operation, uint64_t segment, uin
 
 /* --- what may be done now ------------------------------------------------------------------------ */
 
-enum work { WORK_NONE, WORK_BATCH, WORK_ROLL };
-
-static enum work next_work(struct wal *log)
+enum work commit_next_work(struct wal *log)
 {
     if (log->poison != 0 || log->queue_next == log->queue_tail) {
         return WORK_NONE;
@@ -153,7 +144,7 @@ static enum work next_work(struct wal *log)
 
 bool commit_has_work(struct wal *log)
 {
-    return next_work(log) != WORK_NONE;
+    return commit_next_work(log) != WORK_NONE;
 }
 
 /* --- durable ------------------------------------------------------------------------------------- */
@@ -231,7 +222,7 @@ static void retire_batches(struct wal *log)
     wake_room(log);
 }
 
-static void complete_batch(struct wal *log, struct batch *batch)
+void commit_complete_batch(struct wal *log, struct batch *batch)
 {
     CHECK(batch->state == BATCH_WRITING);
     CHECK(log->in_flight > 0);
@@ -264,7 +255,7 @@ static void complete_batch(struct wal *log, struct batch *batch)
     }
 }
 
-static void complete_roll(struct wal *log)
+void commit_complete_roll(struct wal *log)
 {
     log->roll_from->pins--;
     log->roll_to->state = SEGMENT_OPEN;
@@ -289,7 +280,7 @@ static void complete_roll(struct wal *log)
 
 /* --- writing ------------------------------------------------------------------------------------- */
 
-static void prepare_batch(struct wal *log, struct batch *batch, struct strategy *strategy)
+void commit_prepare_batch(struct wal *log, struct batch *batch, struct strategy *strategy)
 {
     if (batch->state == BATCH_OPEN) {
         seal_close_open_batch(log);
@@ -318,8 +309,7 @@ static void prepare_batch(struct wal *log, struct batch *batch, struct strategy 
     }
 }
 
-/* Fills the two blocks of a roll. From here on batches are sealed into the next segment. */
-static void prepare_roll(struct wal *log)
+void commit_prepare_roll(struct wal *log)
 {
     struct segment *from = log->tail;
     struct segment *to = table_find(&log->table, from->number + 1);
@@ -345,382 +335,4 @@ static void prepare_roll(struct wal *log)
     log->roll_ops[1].file = to->file;
     log->roll_ops[1].offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
     log->roll_ops[1].buffer = anchor_block;
-}
-
-/* --- led by a thread ----------------------------------------------------------------------------- */
-
-/* Appends in the batch that is still open; 0 when there is none. */
-static uint32_t open_appends(struct wal *log)
-{
-    return log_has_open_batch(log) ? log_batch(log, log->queue_tail - 1)->append_count : 0;
-}
-
-/* On a disk that takes milliseconds a batch of half the writers costs as much as one of all, and the other half then
- * waits for a whole commit: two halves take turns for ever. So the leader waits until everyone of the last two batches
- * is back, for a sixteenth of a commit at most, and for a quarter of that without anyone coming. Who waits in vain (a
- * lone writer) does so less and less often. */
-static void gather_patiently(struct wal *log)
-{
-    uint32_t wanted = log->recent_appends[0] + log->recent_appends[1];
-    uint32_t first = open_appends(log);
-    uint64_t began_ns = now_ns();
-    uint64_t grown_ns = began_ns;
-    if (log->gathers_left_out > 0) {
-        log->gathers_left_out--;
-        return;
-    }
-    for (uint64_t now = began_ns; now - began_ns < log->recent_commit_ns / 16 &&
-                                  now - grown_ns < log->recent_commit_ns / 64 && open_appends(log) != 0;
-         now = now_ns()) {
-        uint32_t before = open_appends(log);
-        if (before >= wanted || log->queue_tail != log->queue_next + 1) {
-            break;
-        }
-        log_unlock(log);
-        (void)sched_yield();
-        log_lock(log);
-        grown_ns = open_appends(log) > before ? now : grown_ns;
-    }
-    bool vain = open_appends(log) <= first;
-    log->vain_gathers = vain ? log->vain_gathers + (log->vain_gathers < GATHER_VAIN_MAX) : 0;
-    log->gathers_left_out = vain ? (1u << log->vain_gathers) - 1 : 0;
-}
-
-/* The threads just woken come back with their next records in a moment: a leader that leaves at once leaves with half a
- * batch. It gives way while the batch is smaller than recent ones and still grows; a lone writer's are of one append,
- * and it never waits. */
-static void gather_followers(struct wal *log)
-{
-    if (log->recent_commit_ns >= GATHER_PATIENTLY_FROM_NS) {
-        gather_patiently(log);
-        return;
-    }
-    uint32_t wanted = log->recent_appends[0] > log->recent_appends[1] ? log->recent_appends[0] : log->recent_appends[1];
-    unsigned idle_turns = 0;
-    for (unsigned turn = 0; turn < 32 && idle_turns < 4 && log_has_open_batch(log); turn++) {
-        uint32_t before = log_batch(log, log->queue_tail - 1)->append_count;
-        if (before >= wanted || log->queue_tail != log->queue_next + 1) {
-            return;
-        }
-        log_unlock(log);
-        (void)sched_yield();
-        log_lock(log);
-        bool grew = log_has_open_batch(log) && log_batch(log, log->queue_tail - 1)->append_count > before;
-        idle_turns = grew ? 0 : idle_turns + 1;
-    }
-}
-
-static void lead_roll(struct wal *log)
-{
-    POINT(roll);
-    prepare_roll(log);
-    log_unlock(log);
-    for (unsigned i = 0; i < 2; i++) {
-        if (i == 0 || log->roll_ops[0].result == 0) {
-            (void)log->io->ops->execute(log->io, &log->roll_ops[i]);
-        }
-        POINT(seal);
-    }
-    log_lock(log);
-    log->roll_pending = 0;
-    complete_roll(log);
-    POINT(anchor);
-}
-
-static void lead_batch(struct wal *log)
-{
-    struct batch *batch = log_batch(log, log->queue_next);
-    prepare_batch(log, batch, &log->strategies[0]);
-    if (batch->head.kind == BATCH_TRUNCATE) {
-        POINT(truncate);
-    }
-    if (batch->head.kind == BATCH_START) {
-        POINT(prefix);
-    }
-    log_unlock(log);
-    (void)log->io->ops->execute(log->io, &batch->op);
-    POINT(commit);
-    log_lock(log);
-    log->recent_commit_ns = batch->op.write_ns + batch->op.sync_ns;
-    strategy_learn(&log->strategies[0], batch->op.method, batch->op.size, log->recent_commit_ns);
-    complete_batch(log, batch);
-}
-
-void commit_lead(struct wal *log, bool gather)
-{
-    CHECK(!log->leading);
-    CHECK(log->in_flight == 0 && log->roll_pending == 0);
-    log->leading = true;
-    if (gather) {
-        gather_followers(log);
-    }
-    switch (next_work(log)) {
-    case WORK_BATCH:
-        lead_batch(log);
-        break;
-    case WORK_ROLL:
-        lead_roll(log);
-        break;
-    case WORK_NONE:
-        break;
-    }
-    log->leading = false;
-    wake_next_leader(log);
-    if (log->loop_used && !log->asynchronous) {
-        (void)pthread_cond_signal(&log->commit_wake);
-    }
-    (void)pthread_cond_broadcast(&log->room);
-}
-
-/* --- in the ring --------------------------------------------------------------------------------- */
-
-/* Runs inside poll(), with or without the lock: only notes the operation. */
-static void note_completed(struct wal_io_op *op)
-{
-    struct wal *log = op->owner;
-    op->next = log->completed;
-    log->completed = op;
-}
-
-static void submit_op(struct wal *log, struct wal_io_op *op, uint64_t segment)
-{
-    op->done = note_completed;
-    int result = log->io->ops->submit(log->io, op);
-    if (result != 0) {
-        op->result = result;
-        commit_poison(log, "submitting a write to", segment, op->offset, result);
-    }
-}
-
-void commit_pump(struct wal *log)
-{
-    CHECK(log->asynchronous);
-    bool submitted = false;
-    while (!log->leading) {
-        enum work work = next_work(log);
-        if (work == WORK_BATCH) {
-            struct batch *batch = log_batch(log, log->queue_next);
-            prepare_batch(log, batch, &log->strategies[1]);
-            submit_op(log, &batch->op, batch->head.segment);
-            log->in_flight -= log->poison != 0;
-            submitted = true;
-        } else if (work == WORK_ROLL) {
-            prepare_roll(log);
-            for (unsigned i = 0; i < 2 && log->poison == 0; i++) {
-                submit_op(log, &log->roll_ops[i], log->roll_to->number);
-                log->roll_pending -= log->poison != 0 ? 2 - i : 0;
-            }
-            if (log->roll_pending == 0) {
-                log->roll_from->pins--; /* Neither of the two was taken. */
-            }
-            submitted = true;
-        } else {
-            break;
-        }
-    }
-    if (submitted && !log->polling) {
-        wake_next_leader(log);
-    }
-}
-
-static void act_on_completed(struct wal *log)
-{
-    struct wal_io_op *op = log->completed;
-    log->completed = NULL;
-    while (op != NULL) {
-        struct wal_io_op *next = op->next;
-        if (op == &log->roll_ops[0] || op == &log->roll_ops[1]) {
-            CHECK(log->roll_pending > 0);
-            if (--log->roll_pending == 0) {
-                complete_roll(log);
-            }
-        } else {
-            struct batch *batch = (struct batch *)((char *)op - offsetof(struct batch, op));
-            strategy_learn(&log->strategies[1], op->method, op->size, now_ns() - batch->submitted_ns);
-            complete_batch(log, batch);
-        }
-        op = next;
-    }
-}
-
-/* Does a thread sleep until some batch is durable? */
-static bool somebody_waits(const struct wal *log)
-{
-    for (uint32_t slot = 0; slot < log->batch_count; slot++) {
-        if (log->waiters[slot] != 0) {
-            return true;
-        }
-    }
-    return log->room_waiters != 0;
-}
-
-bool commit_dispatch(struct wal *log)
-{
-    if (!log->asynchronous || log->polling) {
-        return false;
-    }
-    uint64_t durable_before = log->durable_number;
-    log->polling = true;
-    int result = log->io->ops->poll(log->io, 0);
-    log->polling = false;
-    if (result < 0) {
-        commit_poison(log, "polling for writes to", log->tail->number, 0, result);
-        return false;
-    }
-    act_on_completed(log);
-    if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log)) {
-        /* The loop now acts on what has become durable, and what it appends belongs into the next batch: two half
-         * batches in turn would cost twice the writes. It calls wal_submit when it is done; should it not, its
-         * descriptor stays readable. */
-        return next_work(log) != WORK_NONE;
-    }
-    commit_pump(log);
-    wake_next_leader(log);
-    return false;
-}
-
-/* Waits in poll() for what others submitted. */
-static void poll_for_all(struct wal *log)
-{
-    log->polling = true;
-    log_unlock(log);
-    int result = log->io->ops->poll(log->io, 1);
-    log_lock(log);
-    log->polling = false;
-    log->poll_failures = result < 0 ? log->poll_failures + 1 : 0;
-    if (result < 0) {
-        commit_poison(log, "polling for writes to", log->tail->number, 0, result);
-        return;
-    }
-    act_on_completed(log);
-    commit_pump(log);
-    wake_next_leader(log);
-    log->wakes.loop = log->loop_used; /* Its descriptor is the ring's, and was drained here. */
-    (void)pthread_cond_broadcast(&log->room);
-}
-
-/* --- waiting ------------------------------------------------------------------------------------- */
-
-static bool can_lead(struct wal *log)
-{
-    return !log->leading && log->in_flight == 0 && log->roll_pending == 0 && next_work(log) != WORK_NONE;
-}
-
-void commit_advance(struct wal *log)
-{
-    if (can_lead(log)) {
-        commit_lead(log, false);
-    } else if (submitted_in_flight(log) && !log->polling) {
-        poll_for_all(log);
-    } else {
-        if (log_has_wakes(log)) {
-            log_unlock(log);
-            log_lock(log);
-            return;
-        }
-        log->room_waiters++;
-        (void)pthread_cond_wait(&log->room, &log->lock);
-        log->room_waiters--;
-    }
-}
-
-static int status_of_ticket(struct wal *log, uint64_t ticket)
-{
-    uint64_t count = log->truncation_count;
-    uint64_t kept = count < LOG_TRUNCATIONS_KEPT ? count : LOG_TRUNCATIONS_KEPT;
-    for (uint64_t i = count - kept; i < count; i++) {
-        const struct truncated_tickets *range = &log->truncations[i % LOG_TRUNCATIONS_KEPT];
-        if (ticket >= range->first_ticket && ticket < range->end_ticket) {
-            return WAL_ETRUNCATED;
-        }
-    }
-    return 0;
-}
-
-/* Durable, and no truncation can have touched it: the answer needs no lock. */
-static bool is_plainly_durable(struct wal *log, uint64_t ticket)
-{
-    return ticket <= atomic_load_explicit(&log->durable_ticket, memory_order_acquire) &&
-           ticket >= atomic_load_explicit(&log->truncated_end_ticket, memory_order_acquire);
-}
-
-static bool is_durable(struct wal *log, uint64_t ticket)
-{
-    return ticket <= atomic_load_explicit(&log->durable_ticket, memory_order_acquire);
-}
-
-/* Sleeps until the batch that holds the ticket is durable, or until called upon to lead. Gives up the lock, and takes
- * it again unless the ticket has become durable (true). */
-static bool sleep_on_batch(struct wal *log, uint64_t ticket)
-{
-    uint64_t sequence = log->queue_head;
-    while (sequence < log->queue_tail && batch_end_ticket(log_batch(log, sequence)) <= ticket) {
-        sequence++;
-    }
-    CHECK(sequence < log->queue_tail);
-    uint32_t slot = (uint32_t)(sequence % log->batch_count);
-    struct batch *batch = &log->batches[slot];
-    uint32_t word = __atomic_load_n(&batch->durable_word, __ATOMIC_RELAXED);
-    log->waiters[slot]++;
-    log_unlock(log);
-    (void)syscall(SYS_futex, &batch->durable_word, FUTEX_WAIT_PRIVATE, word, NULL, NULL, 0);
-    if (is_plainly_durable(log, ticket)) {
-        return true;
-    }
-    log_lock(log);
-    if (!is_durable(log, ticket) && log->waiters[slot] != 0) {
-        log->waiters[slot]--;
-    }
-    return false;
-}
-
-int commit_wait(struct wal *log, uint64_t ticket)
-{
-    if (ticket != 0 && is_plainly_durable(log, ticket)) {
-        return 0;
-    }
-    log_lock(log);
-    int status = WAL_EINVAL;
-    if (ticket != 0 && ticket <= log->appended_ticket) {
-        for (;;) {
-            if (is_durable(log, ticket)) {
-                status = status_of_ticket(log, ticket);
-                break;
-            }
-            if (log->poison != 0) {
-                status = WAL_EPOISONED;
-                break;
-            }
-            if (can_lead(log)) {
-                commit_lead(log, true);
-            } else if (submitted_in_flight(log) && !log->polling) {
-                poll_for_all(log);
-            } else if (sleep_on_batch(log, ticket)) {
-                return 0;
-            }
-        }
-    }
-    log_unlock(log);
-    return status;
-}
-
-int commit_drain(struct wal *log)
-{
-    while (log->poison == 0 && (log->queue_head != log->queue_tail || log->leading || log->roll_pending != 0)) {
-        commit_advance(log);
-    }
-    while (log->leading || log->polling || submitted_in_flight(log)) {
-        if (log->poll_failures > POLL_FAILURES_MAX) {
-            log->abandoned = true;
-            break;
-        }
-        commit_advance(log); /* Poisoned: still wait for what is at the disk. */
-        if (log->poll_failures != 0) {
-            const struct timespec pause = {.tv_nsec = 1000000};
-            log_unlock(log);
-            (void)nanosleep(&pause, NULL);
-            log_lock(log);
-        }
-    }
-    return log->poison != 0 ? WAL_EPOISONED : 0;
 }

@@ -2,7 +2,7 @@
  *
  * The happy path, the way of a record from append to durable:
  *   wal_append -> stage.c   index, place and checksum, in the open batch
- *              -> commit.c  the batch is sealed, one durable write, acknowledged
+ *              -> commit.c  the batch is sealed, one durable write, acknowledged; commit_wait.c, commit_ring.c: by whom
  *              -> wal_wait returns, or wal_dispatch reports the ticket
  *
  * Opening goes through handle.c, open.c, recover.c (what is there) and cut.c (where it goes on), reading through read.c
