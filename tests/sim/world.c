@@ -10,14 +10,11 @@
  *
  * What can fail: anything that must hold; the first such thing is kept, and the run ends.
  *
- * Invariants checked: one leader a term; every index is applied with the same content everywhere, now and after every
- * restart; a snapshot restores the state that was there at its index; after a power cut alone no log is uncertain or
- * damaged, and no node is refused. */
+ * Invariants checked here: after a power cut alone no log is uncertain or damaged, and no node is refused; those of
+ * what is applied in world_apply.c. What goes wrong on purpose is in world_faults.c. */
 
-#include "tests/sim/world.h"
+#include "tests/sim/world_parts.h"
 
-#include "raftcore/node_parts.h"
-#include "tests/sim/node_disk.h"
 #include "wal/check.h"
 
 #include <errno.h>
@@ -26,71 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum thing_kind { THING_MESSAGE, THING_DISK, THING_TIME, THING_WORK, THING_APPLY, THING_CALL };
-
-enum { TERMS_MAX = 1 << 16, CLUSTER_ID = 77, PENDING_MAX = 4096 };
-
-struct thing {
-    uint64_t at_ns, order;
-    enum thing_kind kind;
-    unsigned node;
-    uint64_t life;
-    void *bytes;
-    size_t size;
-    void (*call)(void *context, uint64_t argument);
-    void *context;
-    uint64_t argument;
-};
-
-struct pending { /* An entry that a slow state machine has not applied yet. */
-    uint64_t index, term;
-    unsigned type;
-    uint8_t *bytes;
-    size_t size;
-};
-
-struct sim_node {
-    struct raftcore_node *node; /* NULL: down. */
-    struct node_disk *disk;
-    struct node_disk *after; /* What the crash that is under way leaves. */
-    unsigned crash_at;       /* In so many moments of its disks; 0: none. */
-    bool crash_kills, crashed_by_cut;
-    uint64_t life, clock_ahead_ns, log_id;
-    bool stalled, slow, lost, made, joins_later;
-    bool damaged, looked_at, ever_damaged; /* looked_at: started since the damage. */
-    bool disk_thing, work_thing, apply_thing;
-    uint64_t time_thing_at_ns;
-    uint64_t safe_at_ns; /* No crash before: what is written last must be covered. */
-    struct kv kv;
-    struct pending *pending;
-    unsigned pending_count;
-    uint64_t led_term;
-};
-
-struct truth {
-    uint64_t term, hash;
-    uint64_t members; /* Of the entry that holds a configuration: a hash of it. 0: it holds none. */
-};
-
-struct world {
-    struct world_options options;
-    uint64_t random, now_ns, order, sessions;
-    unsigned count;
-    struct sim_node nodes[WORLD_NODES_MAX + 1];
-    bool cut[WORLD_NODES_MAX + 1][WORLD_NODES_MAX + 1];
-    unsigned drop, duplicate, late, corrupt;
-    uint64_t delay_ns, disk_ns;
-    struct thing *heap;
-    uint32_t heap_count, heap_capacity;
-    struct truth *truth; /* By index. */
-    uint64_t truth_capacity, applied_most;
-    unsigned *leader_of_term;
-    struct world_watch watch;
-    struct world_counts counts;
-    struct wal_options wal;
-    struct raftcore_configuration members;
-    char failure[5000];
-};
+enum { CLUSTER_ID = 77 };
 
 /* --- small things -------------------------------------------------------------------------------- */
 
@@ -168,7 +101,7 @@ static bool comes_first(const struct thing *a, const struct thing *b)
     return a->at_ns < b->at_ns || (a->at_ns == b->at_ns && a->order < b->order);
 }
 
-static void later(struct world *world, struct thing thing, uint64_t delay_ns)
+void world_later(struct world *world, struct thing thing, uint64_t delay_ns)
 {
     if (world->heap_count == world->heap_capacity) {
         world->heap_capacity = 2 * world->heap_capacity + 64;
@@ -212,12 +145,13 @@ static struct thing take_first(struct world *world)
 void world_at(struct world *world, uint64_t delay_ns, void (*call)(void *context, uint64_t argument), void *context,
               uint64_t argument)
 {
-    later(world, (struct thing){.kind = THING_CALL, .call = call, .context = context, .argument = argument}, delay_ns);
+    world_later(world, (struct thing){.kind = THING_CALL, .call = call, .context = context, .argument = argument},
+                delay_ns);
 }
 
 /* --- crashes ------------------------------------------------------------------------------------- */
 
-static void take_after(struct world *world, struct sim_node *node)
+void world_take_after(struct world *world, struct sim_node *node)
 {
     node->crash_at = 0;
     node->after = node_disk_after(node->disk, node->crash_kills, choose, world);
@@ -235,23 +169,14 @@ static void on_moment(void *context, struct sim_disk *disk, const char *what)
         }
         for (unsigned i = 0; i < node->disk->count; i++) {
             if (node->disk->directories[i].sim == disk && --node->crash_at == 0) {
-                take_after(world, node);
+                world_take_after(world, node);
                 return;
             }
         }
     }
 }
 
-static void drop_pending(struct sim_node *node)
-{
-    for (unsigned i = 0; i < node->pending_count; i++) {
-        free(node->pending[i].bytes);
-    }
-    node->pending_count = 0;
-}
-
-/* The crash is over: what counts from now on is what it left. */
-static bool crashed(struct world *world, unsigned id)
+bool world_crashed(struct world *world, unsigned id)
 {
     struct sim_node *node = &world->nodes[id];
     if (node->after == NULL) {
@@ -274,7 +199,7 @@ static bool crashed(struct world *world, unsigned id)
     node->life++;
     node->disk_thing = node->work_thing = node->apply_thing = false;
     node->time_thing_at_ns = 0;
-    drop_pending(node);
+    world_drop_pending(node);
     memset(&node->kv, 0, sizeof(node->kv));
     return true;
 }
@@ -288,209 +213,8 @@ void world_crash(struct world *world, unsigned id, bool killed, unsigned operati
     node->crash_kills = killed;
     node->crash_at = operation;
     if (operation == 0) {
-        take_after(world, node);
-        (void)crashed(world, id);
-    }
-}
-
-/* --- what must hold ------------------------------------------------------------------------------ */
-
-static void check_leader(struct world *world, unsigned id, const struct raftcore_item *item)
-{
-    struct sim_node *node = &world->nodes[id];
-    if (item->role != RAFTCORE_LEADER || item->term == node->led_term) {
-        return;
-    }
-    node->led_term = item->term;
-    world_tell(world, "n%u leads term %" PRIu64, id, item->term);
-    if (item->term >= TERMS_MAX) {
-        return;
-    }
-    unsigned *leader = &world->leader_of_term[item->term];
-    if (*leader != 0) {
-        world_fail(world, "two leaders in term %" PRIu64 ": n%u and n%u", item->term, *leader, id);
-    }
-    *leader = id;
-}
-
-static struct truth *truth_of(struct world *world, uint64_t index)
-{
-    while (index >= world->truth_capacity) {
-        uint64_t before = world->truth_capacity;
-        world->truth_capacity = 2 * before + 1024;
-        world->truth = realloc(world->truth, world->truth_capacity * sizeof(*world->truth));
-        CHECK(world->truth != NULL);
-        memset(world->truth + before, 0, (world->truth_capacity - before) * sizeof(*world->truth));
-    }
-    return &world->truth[index];
-}
-
-static void check_state(struct world *world, unsigned id, uint64_t term)
-{
-    const struct kv *kv = &world->nodes[id].kv;
-    struct truth *truth = truth_of(world, kv->index);
-    if (truth->hash == 0) {
-        *truth = (struct truth){.term = term, .hash = kv->hash};
-    } else if (truth->hash != kv->hash) {
-        world_fail(world, "n%u has another state at index %" PRIu64 " (term %" PRIu64 ", first seen with %" PRIu64 ")",
-                   id, kv->index, term, truth->term);
-    }
-    if (kv->index > world->applied_most) {
-        world->applied_most = kv->index;
-        world->counts.committed = kv->index;
-    }
-}
-
-static uint64_t hash_of_members(const struct raftcore_configuration *configuration)
-{
-    uint64_t hash = configuration->count + 1;
-    for (uint32_t i = 0; i < configuration->count; i++) {
-        const struct raftcore_member *member = &configuration->members[i];
-        hash = kv_mix(hash ^ kv_mix(member->id * 64 + member->flags) ^ member->log_id);
-    }
-    return hash;
-}
-
-/* C13: the members that a snapshot names are those as of its index. */
-static void check_members(struct world *world, unsigned id, uint64_t index)
-{
-    struct snapshot_info *info = snapshot_store_find(&world->nodes[id].node->snapshots, index);
-    if (info == NULL) {
-        return;
-    }
-    uint64_t at = index;
-    while (at > 1 && truth_of(world, at)->members == 0) {
-        at--;
-    }
-    uint64_t hash = truth_of(world, at)->members;
-    if (hash_of_members(&info->header.configuration) != hash) {
-        world_fail(world, "n%u: the snapshot of %" PRIu64 " does not name the members as of its index", id, index);
-    }
-}
-
-/* --- applying ------------------------------------------------------------------------------------ */
-
-static void apply(struct world *world, unsigned id, const struct pending *entry)
-{
-    struct kv *kv = &world->nodes[id].kv;
-    if (entry->index != kv->index + 1) {
-        world_fail(world, "n%u is given index %" PRIu64 " to apply behind %" PRIu64, id, entry->index, kv->index);
-        return;
-    }
-    if (!kv_apply(kv, entry->term, entry->type, entry->bytes, entry->size)) {
-        world_fail(world, "n%u is given something to apply at %" PRIu64 " that nobody proposed", id, entry->index);
-    }
-    check_state(world, id, entry->term);
-    struct raftcore_configuration configuration;
-    if (entry->type == RAFTCORE_ENTRY_CONFIGURATION &&
-        codec_decode_configuration(entry->bytes, entry->size, &configuration)) {
-        truth_of(world, entry->index)->members = hash_of_members(&configuration);
-    }
-    if (entry->type == RAFTCORE_ENTRY_NORMAL && world->watch.applied != NULL && entry->size >= 40) {
-        struct kv_command command;
-        memcpy(&command, entry->bytes, sizeof(command));
-        world->watch.applied(world->watch.context, id, &command);
-    }
-}
-
-static void say_applied(struct world *world, unsigned id)
-{
-    struct sim_node *node = &world->nodes[id];
-    (void)raftcore_node_applied(node->node, world_local_ns(world, id), node->kv.index);
-}
-
-static void take_entry(struct world *world, unsigned id, const struct raftcore_item *item)
-{
-    struct sim_node *node = &world->nodes[id];
-    struct pending entry = {.index = item->index,
-                            .term = item->term,
-                            .type = item->type,
-                            .bytes = (uint8_t *)(uintptr_t)item->data,
-                            .size = item->size};
-    if (!node->slow && node->pending_count == 0) {
-        apply(world, id, &entry);
-        say_applied(world, id);
-        return;
-    }
-    CHECK(node->pending_count < PENDING_MAX);
-    if (node->pending == NULL) {
-        node->pending = calloc(PENDING_MAX, sizeof(*node->pending));
-        CHECK(node->pending != NULL);
-    }
-    entry.bytes = malloc(item->size + 1);
-    CHECK(entry.bytes != NULL);
-    if (item->size > 0) {
-        memcpy(entry.bytes, item->data, item->size);
-    }
-    node->pending[node->pending_count++] = entry;
-    if (!node->apply_thing) {
-        node->apply_thing = true;
-        later(world, (struct thing){.kind = THING_APPLY, .node = id}, 30 * MS);
-    }
-}
-
-/* A slow state machine has time for a few. */
-static void apply_some(struct world *world, unsigned id)
-{
-    struct sim_node *node = &world->nodes[id];
-    unsigned count = node->slow && node->pending_count > 5 ? 5 : node->pending_count;
-    node->apply_thing = false;
-    for (unsigned i = 0; i < count; i++) {
-        apply(world, id, &node->pending[i]);
-        free(node->pending[i].bytes);
-    }
-    node->pending_count -= count;
-    memmove(node->pending, node->pending + count, node->pending_count * sizeof(*node->pending));
-    if (node->pending_count > 0) {
-        node->apply_thing = true;
-        later(world, (struct thing){.kind = THING_APPLY, .node = id}, node->slow ? 30 * MS : 1);
-    }
-    if (count > 0) {
-        say_applied(world, id);
-    }
-}
-
-static void restore(struct world *world, unsigned id, const struct raftcore_item *item)
-{
-    struct sim_node *node = &world->nodes[id];
-    static uint8_t bytes[KV_SNAPSHOT_BYTES];
-    drop_pending(node);
-    if (item->size != KV_SNAPSHOT_BYTES) {
-        world_fail(world, "n%u is to restore a snapshot of %zu bytes", id, item->size);
-        return;
-    }
-    if (raftcore_node_restore(node->node, 0, bytes, sizeof(bytes)) != 0) {
-        world_tell(world, "n%u cannot read the snapshot of %" PRIu64, id, item->index);
-        world->counts.failures++;
-        node->damaged = node->ever_damaged = true;
-        node->crash_kills = true;
-        take_after(world, node);
-        return;
-    }
-    if (!kv_load(&node->kv, bytes) || node->kv.index != item->index) {
-        world_fail(world, "n%u restores a snapshot of %" PRIu64 " that holds another state, of %" PRIu64, id,
-                   item->index, node->kv.index);
-        return;
-    }
-    world->counts.installs++;
-    world_tell(world, "n%u restores the snapshot of %" PRIu64, id, item->index);
-    check_state(world, id, 0);
-    check_members(world, id, item->index);
-    say_applied(world, id);
-}
-
-static void take_snapshot(struct world *world, unsigned id)
-{
-    struct sim_node *node = &world->nodes[id];
-    static uint8_t bytes[KV_SNAPSHOT_BYTES];
-    if (raftcore_node_snapshot_begin(node->node) != 0) {
-        return;
-    }
-    kv_save(&node->kv, bytes);
-    if (raftcore_node_snapshot_put(node->node, bytes, sizeof(bytes)) == 0 &&
-        raftcore_node_snapshot_end(node->node) == 0) {
-        world->counts.snapshots++;
-        world_tell(world, "n%u takes a snapshot of %" PRIu64, id, node->kv.index);
+        world_take_after(world, node);
+        (void)world_crashed(world, id);
     }
 }
 
@@ -508,8 +232,9 @@ static void send_once(struct world *world, unsigned from, unsigned to, const voi
     if (chance(world, world->late)) {
         delay_ns += world_random(world, world->delay_ns);
     }
-    later(world, (struct thing){.kind = THING_MESSAGE, .node = to, .argument = from, .bytes = bytes, .size = size},
-          delay_ns);
+    world_later(world,
+                (struct thing){.kind = THING_MESSAGE, .node = to, .argument = from, .bytes = bytes, .size = size},
+                delay_ns);
 }
 
 static void send_message(struct world *world, unsigned from, const struct raftcore_item *item)
@@ -535,13 +260,13 @@ static void take_item(struct world *world, unsigned id, const struct raftcore_it
         send_message(world, id, item);
         break;
     case RAFTCORE_ITEM_APPLY:
-        take_entry(world, id, item);
+        world_take_entry(world, id, item);
         break;
     case RAFTCORE_ITEM_RESTORE:
-        restore(world, id, item);
+        world_restore(world, id, item);
         break;
     case RAFTCORE_ITEM_SNAPSHOT:
-        take_snapshot(world, id);
+        world_take_snapshot(world, id);
         break;
     case RAFTCORE_ITEM_PROPOSED:
         if (watch->proposed != NULL) {
@@ -554,7 +279,7 @@ static void take_item(struct world *world, unsigned id, const struct raftcore_it
         }
         break;
     case RAFTCORE_ITEM_ROLE:
-        check_leader(world, id, item);
+        world_check_leader(world, id, item);
         break;
     default:
         world_fail(world, "n%u gives out an item of kind %u", id, item->kind);
@@ -562,8 +287,7 @@ static void take_item(struct world *world, unsigned id, const struct raftcore_it
     }
 }
 
-/* What is to come for this node: its disk, its work, its time. */
-static void look_ahead(struct world *world, unsigned id)
+void world_look_ahead(struct world *world, unsigned id)
 {
     struct sim_node *node = &world->nodes[id];
     node_disk_hold(node->disk, true);
@@ -571,20 +295,20 @@ static void look_ahead(struct world *world, unsigned id)
         node->disk_thing = true;
         uint64_t late_ns = world_random(world, 40) == 0 ? world_random(world, 60 * MS) : 0;
         late_ns += world->disk_ns == 0 ? 0 : world_random(world, world->disk_ns);
-        later(world, (struct thing){.kind = THING_DISK, .node = id}, 300000 + world_random(world, MS) + late_ns);
+        world_later(world, (struct thing){.kind = THING_DISK, .node = id}, 300000 + world_random(world, MS) + late_ns);
     }
     if (!node->work_thing) {
         node->work_thing = true;
         bool has_work = raftcore_node_has_work(node->node);
-        later(world, (struct thing){.kind = THING_WORK, .node = id},
-              has_work ? 100000 + world_random(world, 2 * MS) : 15 * MS);
+        world_later(world, (struct thing){.kind = THING_WORK, .node = id},
+                    has_work ? 100000 + world_random(world, 2 * MS) : 15 * MS);
     }
     uint64_t deadline_ns = raftcore_node_deadline_ns(node->node);
     uint64_t at_ns = deadline_ns - node->clock_ahead_ns;
     at_ns = deadline_ns < node->clock_ahead_ns || at_ns <= world->now_ns ? world->now_ns + 1 : at_ns;
     if (deadline_ns != RAFTCORE_INFINITY && (node->time_thing_at_ns == 0 || at_ns < node->time_thing_at_ns)) {
         node->time_thing_at_ns = at_ns;
-        later(world, (struct thing){.kind = THING_TIME, .node = id}, at_ns - world->now_ns);
+        world_later(world, (struct thing){.kind = THING_TIME, .node = id}, at_ns - world->now_ns);
     }
 }
 
@@ -594,14 +318,14 @@ static void node_failed(struct world *world, unsigned id)
     world_tell(world, "n%u has failed: %s", id, raftcore_node_failed(node->node));
     world->counts.failures++;
     node->crash_kills = true;
-    take_after(world, node);
-    (void)crashed(world, id);
+    world_take_after(world, node);
+    (void)world_crashed(world, id);
 }
 
 void world_pump(struct world *world, unsigned id)
 {
     struct sim_node *node = &world->nodes[id];
-    if (node->node == NULL || crashed(world, id)) {
+    if (node->node == NULL || world_crashed(world, id)) {
         return;
     }
     struct raftcore_item item;
@@ -610,14 +334,14 @@ void world_pump(struct world *world, unsigned id)
     while (status == 0 && node->after == NULL && world->failure[0] == 0 && raftcore_node_next(node->node, &item)) {
         take_item(world, id, &item);
     }
-    if (crashed(world, id)) {
+    if (world_crashed(world, id)) {
         return;
     }
     if (raftcore_node_failed(node->node) != NULL) {
         node_failed(world, id);
         return;
     }
-    look_ahead(world, id);
+    world_look_ahead(world, id);
 }
 
 /* --- starting ------------------------------------------------------------------------------------ */
@@ -678,7 +402,7 @@ void world_start(struct world *world, unsigned id)
                report.snapshot_index, report.created ? ", new" : "", report.uncertain ? ", uncertain" : "",
                report.rebuilt ? ", rebuilt" : "", report.holes);
     if (node->after != NULL) { /* Within the open. */
-        (void)crashed(world, id);
+        (void)world_crashed(world, id);
         return;
     }
     if (status == WAL_ENOSPC) {
@@ -703,8 +427,8 @@ void world_wipe(struct world *world, unsigned id)
     struct sim_node *node = &world->nodes[id];
     if (node->node != NULL) {
         node->crash_kills = true;
-        take_after(world, node);
-        (void)crashed(world, id);
+        world_take_after(world, node);
+        (void)world_crashed(world, id);
     }
     world_tell(world, "n%u loses all it had", id);
     node_disk_free(node->disk);
@@ -718,164 +442,6 @@ void world_wipe(struct world *world, unsigned id)
 uint64_t world_log_id(const struct world *world, unsigned id)
 {
     return world->nodes[id].log_id;
-}
-
-/* --- what goes wrong ----------------------------------------------------------------------------- */
-
-bool world_is_damaged(struct world *world, unsigned id)
-{
-    struct sim_node *node = &world->nodes[id];
-    if (node->lost) {
-        return true;
-    }
-    if (!node->damaged || node->node == NULL) {
-        return node->damaged;
-    }
-    struct raftcore_status status;
-    raftcore_node_status(node->node, &status);
-    bool whole = status.hole_count == 0 && status.hard_state.floor_index == 0 && node->kv.index == world->applied_most;
-    if (whole && node->looked_at) {
-        node->damaged = false;
-    }
-    return node->damaged;
-}
-
-static bool sector_is_worth_it(const uint8_t *bytes)
-{
-    for (unsigned i = 0; i < SIM_SECTOR_BYTES; i++) {
-        if (bytes[i] != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The newest segment that has something in it, and the end of what it has. */
-static bool find_tail(struct sim_disk *sim, unsigned *file_out, uint64_t *sector_out)
-{
-    uint64_t newest = 0;
-    for (unsigned file = 0; file < sim_disk_file_count(sim); file++) {
-        uint64_t size, number = strtoull(sim_disk_file_name(sim, file), NULL, 10), last = 0;
-        const uint8_t *all = sim_disk_file_bytes(sim, file, &size);
-        for (uint64_t sector = 2; sector + 1 < size / SIM_SECTOR_BYTES; sector++) {
-            last = sector_is_worth_it(all + sector * SIM_SECTOR_BYTES) ? sector : last;
-        }
-        if (last > 8 && number > newest) {
-            newest = number;
-            *file_out = file;
-            *sector_out = last;
-        }
-    }
-    return newest != 0;
-}
-
-bool world_damage_tail(struct world *world, unsigned id)
-{
-    struct sim_node *node = &world->nodes[id];
-    struct sim_disk *sim = node_disk_log(node->disk);
-    unsigned file;
-    uint64_t last, size;
-    if (node->node == NULL || sim == NULL || node->stalled || !find_tail(sim, &file, &last)) {
-        return false;
-    }
-    uint64_t first = last - world_random(world, 6), count = 1 + world_random(world, 4);
-    uint8_t *all = sim_disk_file_bytes(sim, file, &size);
-    for (uint64_t sector = first; sector < first + count && (sector + 1) * SIM_SECTOR_BYTES <= size; sector++) {
-        uint8_t bytes[SIM_SECTOR_BYTES];
-        memcpy(bytes, all + sector * SIM_SECTOR_BYTES, sizeof(bytes));
-        bytes[world_random(world, sizeof(bytes))] ^= 0x5a;
-        sim_disk_damage(sim, file, sector * SIM_SECTOR_BYTES, bytes);
-    }
-    world_tell(world, "n%u: %" PRIu64 " sectors of %s from %" PRIu64 " on are rotten", id, count,
-               sim_disk_file_name(sim, file), first * SIM_SECTOR_BYTES);
-    world->counts.damages++;
-    node->damaged = node->ever_damaged = true;
-    node->looked_at = false;
-    node->safe_at_ns = world->now_ns + 500 * MS;
-    return true;
-}
-
-bool world_damage(struct world *world, unsigned id)
-{
-    struct sim_node *node = &world->nodes[id];
-    struct sim_disk *sim = world_random(world, 4) == 0 ? node_disk_snapshots(node->disk) : node_disk_log(node->disk);
-    if (node->node == NULL || sim == NULL || node->stalled || sim_disk_file_count(sim) == 0) {
-        return false;
-    }
-    for (unsigned turn = 0; turn < 20; turn++) {
-        unsigned file = (unsigned)world_random(world, sim_disk_file_count(sim));
-        uint64_t size;
-        uint8_t *all = sim_disk_file_bytes(sim, file, &size);
-        uint64_t sectors = size / SIM_SECTOR_BYTES;
-        if (sectors == 0) {
-            continue;
-        }
-        uint64_t offset = world_random(world, sectors) * SIM_SECTOR_BYTES;
-        uint8_t bytes[SIM_SECTOR_BYTES];
-        if (!sector_is_worth_it(all + offset)) {
-            continue;
-        }
-        memcpy(bytes, all + offset, sizeof(bytes));
-        unsigned kind = (unsigned)world_random(world, 3);
-        if (kind == 0) {
-            bytes[world_random(world, sizeof(bytes))] ^= (uint8_t)(1 + world_random(world, 255)); /* Rotten. */
-        } else if (kind == 1) {
-            memset(bytes, 0, sizeof(bytes)); /* Lost. */
-        } else {
-            memcpy(bytes, all + world_random(world, sectors) * SIM_SECTOR_BYTES, sizeof(bytes)); /* Misplaced. */
-        }
-        world_tell(world, "n%u: a sector of %s at %" PRIu64 " is %s", id, sim_disk_file_name(sim, file), offset,
-                   kind == 0 ? "rotten" : (kind == 1 ? "zeroed" : "another's"));
-        sim_disk_damage(sim, file, offset, bytes);
-        world->counts.damages++;
-        node->damaged = node->ever_damaged = true;
-        node->looked_at = false;
-        node->safe_at_ns = world->now_ns + 500 * MS;
-        return true;
-    }
-    return false;
-}
-
-void world_fail_disk(struct world *world, unsigned id, unsigned operation, int error)
-{
-    struct sim_node *node = &world->nodes[id];
-    struct sim_disk *sim = world_random(world, 3) == 0 ? node_disk_snapshots(node->disk) : node_disk_log(node->disk);
-    if (node->node != NULL && sim != NULL && world->now_ns >= node->safe_at_ns) {
-        sim_disk_fail(sim, SIM_FAULT_ERROR, sim_disk_operations(sim) + operation, error);
-    }
-}
-
-void world_fill_disk(struct world *world, unsigned id, bool full)
-{
-    struct sim_disk *sim = node_disk_log(world->nodes[id].disk);
-    if (sim != NULL) {
-        sim_disk_set_room(sim, full ? 1 : 0);
-    }
-}
-
-void world_stall_disk(struct world *world, unsigned id, bool stalled)
-{
-    struct sim_node *node = &world->nodes[id];
-    node->stalled = stalled;
-    if (node->node != NULL && !stalled) {
-        look_ahead(world, id);
-    }
-}
-
-void world_slow_disks(struct world *world, uint64_t ns)
-{
-    world->disk_ns = ns;
-}
-
-void world_slow_apply(struct world *world, unsigned id, bool slow)
-{
-    world->nodes[id].slow = slow;
-}
-
-void world_jump_clock(struct world *world, unsigned id, uint64_t ns)
-{
-    world->nodes[id].clock_ahead_ns += ns;
-    world_pump(world, id);
 }
 
 /* --- looking ------------------------------------------------------------------------------------- */
@@ -924,37 +490,6 @@ uint64_t world_log_entries(struct world *world, unsigned id)
     return node == NULL ? 0 : wal_last_index(node->storage.log) + 1 - wal_first_index(node->storage.log);
 }
 
-/* --- the network's faults ------------------------------------------------------------------------ */
-
-void world_link(struct world *world, unsigned from, unsigned to, bool works)
-{
-    world->cut[from][to] = !works;
-}
-
-void world_network(struct world *world, unsigned drop, unsigned duplicate, unsigned late, uint64_t delay_ns,
-                   unsigned corrupt)
-{
-    world->drop = drop;
-    world->duplicate = duplicate;
-    world->late = late;
-    world->delay_ns = delay_ns;
-    world->corrupt = corrupt;
-}
-
-void world_heal(struct world *world)
-{
-    memset(world->cut, 0, sizeof(world->cut));
-    world_network(world, 0, 0, 0, 0, 0);
-    world->disk_ns = 0;
-    for (unsigned id = 1; id <= world->count; id++) {
-        struct sim_node *node = &world->nodes[id];
-        node_disk_mend(node->disk);
-        node->slow = false;
-        node->crash_at = 0;
-        world_stall_disk(world, id, false);
-    }
-}
-
 void world_watch(struct world *world, const struct world_watch *watch)
 {
     world->watch = *watch;
@@ -995,7 +530,7 @@ static void do_thing(struct world *world, struct thing *thing)
         }
         break;
     case THING_APPLY:
-        apply_some(world, id);
+        world_apply_some(world, id);
         break;
     default:
         node->time_thing_at_ns = 0;
@@ -1074,7 +609,7 @@ void world_free(struct world *world)
         (void)raftcore_node_close(node->node);
         node_disk_free(node->after);
         node_disk_free(node->disk);
-        drop_pending(node);
+        world_drop_pending(node);
         free(node->pending);
     }
     for (uint32_t i = 0; i < world->heap_count; i++) {
