@@ -65,7 +65,7 @@ ZOO := $(wildcard tests/zoo*.c)
 FUZZ := $(wildcard tests/fuzz_*.c)
 TESTS := $(wildcard tests/test_*.c)
 FIXTURES := $(wildcard tests/*_fixture.c)
-HELPERS := $(filter-out $(CRASH) $(KILL) $(ZOO) $(FUZZ) $(TESTS) $(FIXTURES),$(wildcard tests/*.c))
+HELPERS := $(filter-out tests/seed_hunt.c $(CRASH) $(KILL) $(ZOO) $(FUZZ) $(TESTS) $(FIXTURES),$(wildcard tests/*.c))
 HELPER_OBJECTS := $(HELPERS:%.c=$(OUT)/obj/%.o)
 FIXTURE_OBJECTS := $(FIXTURES:%.c=$(OUT)/obj/%.o)
 CRASH_HELPERS := $(filter-out tests/crash_wal.c,$(CRASH))
@@ -182,10 +182,10 @@ $(RAFTSIM): $(OUT)/obj/tests/sim/raftsim.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftc
 $(SIM_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/sim/%.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
-$(OUT)/zoo_sim: $(OUT)/zoo/tests/sim/zoo.o $(SIM_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS) $(RAFTNODE:%=$(OUT)/zoo/raftcore/%.o) $(OUT)/libwal-tests.a
+$(OUT)/zoo_sim: $(OUT)/zoo/tests/sim/zoo.o $(OUT)/zoo/tests/seed_hunt.o $(SIM_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS) $(RAFTNODE:%=$(OUT)/zoo/raftcore/%.o) $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
-$(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
+$(OUT)/zoo_raft: $(OUT)/zoo/tests/raft/zoo.o $(OUT)/zoo/tests/seed_hunt.o $(RAFT_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^
 $(REPLAYS): $(OUT)/replay_%: tests/fuzz_%.c $(HELPER_OBJECTS) $(OUT)/waldump-parts.a $(OUT)/libwal-tests.a $(OUT)/libraftcore-tests.a
