@@ -204,7 +204,7 @@ $(OUT)/zoo_wal: $(ZOO:%.c=$(OUT)/zoo/%.o) $(CRASH_HELPERS:%.c=$(OUT)/zoo/%.o) $(
 RIGS := $(if $(wildcard tests/crash_wal.c),$(OUT)/crash_wal) $(if $(KILL),$(OUT)/kill_wal)
 test: $(OUT)/.setup-test all $(TEST_PROGRAMS) $(RAFT_TEST_PROGRAMS) $(SIM_TEST_PROGRAMS) $(REPLAYS) $(RIGS) $(RAFT_RIGS) $(RAFTSCRIPT) $(RAFTSIM)
 	@mkdir -p build/tmp
-	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) SIMS=$(SIMS) ONLY='$(ONLY)' CC='$(CC)' sh tests/run_tests.sh
+	@OUT=$(OUT) COUNT=$(COUNT) KILLS=$(KILLS) SEED=$(SEED) SEEDS=$(SEEDS) STATES=$(STATES) SIMS=$(SIMS) ONLY='$(ONLY)' EXCEPT='$(EXCEPT)' CC='$(CC)' sh tests/run_tests.sh
 
 crash: $(OUT)/crash_wal
 	$(OUT)/crash_wal --count $(COUNT) --seed $(SEED)
@@ -276,7 +276,8 @@ clean:
 
 help:
 	@echo 'make               static and shared library, tools and bench programs, into build/ (V=1 shows commands)'
-	@echo 'make test          all tests; SAN=address,undefined or SAN=thread; ONLY=name for one; COUNT= images, KILLS= kills'
+	@echo 'make test          all tests; SAN=address,undefined or SAN=thread; ONLY=name for one, EXCEPT= names for all but those;'
+	@echo '                   COUNT= images, KILLS= kills, SEEDS= STATES= SIMS= for the core'
 	@echo 'make bench         what a durable update costs here (DIR= where)'
 	@echo 'make bench-peers   the same work on RocksDB, SQLite, LMDB and libraft; installs them'
 	@echo 'make bench-commit  the floors that this log is held to, against fio'

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs every test program, a line each; the whole output of one that fails. Called by make test, which sets OUT, COUNT, KILLS, SEED, SEEDS, STATES, SIMS, ONLY.
+# Runs every test program, a line each; the whole output of one that fails. Called by make test, which sets OUT, COUNT, KILLS, SEED, SEEDS, STATES, SIMS,
+# ONLY (a part of the names to run) and EXCEPT (names to leave out).
 # The last line is `N passed, N failed`, and the exit code says the same.
 set -u
 passed=0
@@ -11,6 +12,7 @@ run() { # name, seconds allowed, command...
     bound=$2
     shift 2
     case "$name" in *"$ONLY"*) ;; *) return ;; esac
+    case " $EXCEPT " in *" $name "*) return ;; esac
     started=$(date +%s%N)
     if timeout -k 5 "$bound" "$@" >"$log" 2>&1; then
         verdict=ok
