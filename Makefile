@@ -212,11 +212,22 @@ kill: $(OUT)/kill_wal
 	$(OUT)/kill_wal --kills $(KILLS) --seed $(SEED)
 zoo: $(OUT)/.setup-test $(OUT)/zoo_wal $(OUT)/zoo_raft $(OUT)/zoo_sim
 	@$(OUT)/zoo_wal && $(OUT)/zoo_raft && $(OUT)/zoo_sim
+# The same objects for all of them, by clang, with counters for the fuzzer.
+FUZZED := $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) $(patsubst %,raftcore/%.c,$(sort $(RAFTCORE) $(WALDUMP_RAFT)))
+FUZZ_FLAGS := -g -O1 -std=c11 -I. -fsanitize=address,undefined -fno-sanitize-recover=all -pthread
+build/fuzz/obj/%.o: %.c | $(OUT)/.setup-fuzz
+	@mkdir -p $(@D)
+	$(Q)clang $(FUZZ_FLAGS) -MMD -MP -fsanitize=fuzzer-no-link -c -o $@ $<
+build/fuzz/run_%: build/fuzz/obj/tests/fuzz_%.o $(FUZZED:%.c=build/fuzz/obj/%.o)
+	$(call say,LINK,$@)
+	$(Q)clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 fuzz: $(OUT)/.setup-fuzz $(FUZZ_NAMES:%=fuzz-%)
-fuzz-%: tests/fuzz_%.c
+fuzz-%: build/fuzz/run_%
 	@mkdir -p build/fuzz/$*
-	clang -g -O1 -std=c11 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o build/fuzz_$* $< $(HELPERS) $(WALDUMP_PARTS) $(LIBRARY:%=wal/%.c) $(patsubst %,raftcore/%.c,$(sort $(RAFTCORE) $(WALDUMP_RAFT))) -pthread $(LIBS)
-	build/fuzz_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 build/fuzz/$* tests/corpus/$*
+	@if build/fuzz/run_$* -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/found-$*- build/fuzz/$* tests/corpus/$* >build/fuzz/$*.log 2>&1; \
+	then printf '%-10s %s\n' $* "$$(grep -a '^Done' build/fuzz/$*.log)"; \
+	else tail -n 60 build/fuzz/$*.log; echo "fuzz-$*: FAILED; the input is build/fuzz/found-$*-*"; exit 1; fi
 
 # What a durable update costs on this disk, and what group commit makes of it. DIR= says where.
 bench: $(OUT)/walbench
