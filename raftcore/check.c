@@ -172,7 +172,9 @@ static const char *check_damage(const struct raftcore *core)
         MUST(core->holes[i].anchor_index >= core->holes[i].last);
         end = core->holes[i].last;
     }
-    MUST(core->hole_count == 0 || core->given < core->holes[0].first);
+    for (uint32_t i = 0; i < core->hole_count; i++) { /* One that was found behind applying it lies below. */
+        MUST(core->holes[i].last <= core->given || core->holes[i].first > core->given);
+    }
     MUST(is_whole(core) || core->role == RAFTCORE_FOLLOWER || core->hole_count > 0 || core->campaign_is_roll_call);
     return NULL;
 }

@@ -196,6 +196,7 @@ struct raftcore {
     bool snapshot_damaged;
     uint64_t fetch_at_ns; /* When a hole is asked for next. */
     uint64_t fetch_peer;  /* Who was asked last. */
+    uint64_t cover_at_ns; /* When a snapshot of the own is to cover an applied hole that nobody has filled. */
     bool splicing;
     struct serving serving;
     uint32_t serve_count; /* Entries that are read back for one answer; 0: as many as a message may have. */
@@ -366,6 +367,10 @@ bool is_floored(const struct raftcore *core);
 bool is_whole(const struct raftcore *core);
 /* Nothing at or above it can be read; RAFTCORE_INFINITY: no hole. */
 uint64_t first_hole(const struct raftcore *core);
+/* The same, of the holes that end above an index. */
+uint64_t first_hole_above(const struct raftcore *core, uint64_t index);
+/* Holes that the snapshot covers go, and the log begins behind them. */
+void repair_by_snapshot(struct raftcore *core);
 void repair_time(struct raftcore *core);
 void repair_log_changed(struct raftcore *core, uint64_t from); /* Entries from here on are gone. */
 /* Where to take a message's entries from when it reaches into a hole; behind its last: nowhere (B12a). */

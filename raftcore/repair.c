@@ -38,6 +38,15 @@ uint64_t first_hole(const struct raftcore *core)
     return core->hole_count == 0 ? RAFTCORE_INFINITY : core->holes[0].first;
 }
 
+uint64_t first_hole_above(const struct raftcore *core, uint64_t index)
+{
+    uint32_t i = 0;
+    while (i < core->hole_count && core->holes[i].last <= index) {
+        i++;
+    }
+    return i == core->hole_count ? RAFTCORE_INFINITY : core->holes[i].first;
+}
+
 static void drop_hole(struct raftcore *core, uint32_t place)
 {
     core->hole_count--;
@@ -68,6 +77,20 @@ void repair_covered(struct raftcore *core, uint64_t to)
     if (core->hard.floor_index != 0 && !is_floored(core)) {
         core->hard.floor_term = core->hard.floor_index = 0;
     }
+}
+
+void repair_by_snapshot(struct raftcore *core)
+{
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < core->hole_count && core->holes[i].last <= core->snapshot.index; i++) {
+        end = core->holes[i].last;
+    }
+    if (end == 0 || core->snapshot_damaged || !persist_reserve(core, 0, 0)) {
+        return;
+    }
+    persist_compact(core, end + 1);
+    core->output.compact_to = end + 1 > core->output.compact_to ? end + 1 : core->output.compact_to;
+    repair_covered(core, end);
 }
 
 /* --- start --------------------------------------------------------------------------------------- */
@@ -265,6 +288,10 @@ void repair_time(struct raftcore *core)
         return;
     }
     core->fetch_at_ns = core->now_ns + core->options.heartbeat_ns;
+    if (core->holes[0].last <= core->applied && core->now_ns >= core->cover_at_ns) {
+        core->output.snapshot_wanted = true; /* The state machine holds what the log lost. */
+        core->cover_at_ns = core->now_ns + core->options.election_timeout_ns;
+    }
     core->fetch_peer = next_peer(core);
     if (core->fetch_peer == 0) {
         return;
@@ -457,7 +484,9 @@ int on_hole_found(struct raftcore *core, const struct raftcore_event *event)
     core->holes[place] = hole;
     core->hole_count++;
     core->fetch_at_ns = core->now_ns;
-    if (core_is_leader(core)) {
+    core->cover_at_ns = core->now_ns + core->options.election_timeout_ns;
+    repair_by_snapshot(core);
+    if (core_is_leader(core) && core->hole_count > 0) {
         transfer_to_best(core); /* A whole peer leads better; this one goes on until it does. */
     }
     return 0;

@@ -241,5 +241,6 @@ int on_snapshot_taken(struct raftcore *core, const struct raftcore_event *event)
         core->output.compact_to = first_kept;
     }
     member_compact(core, snapshot.index); /* C14. */
+    repair_by_snapshot(core);
     return 0;
 }

@@ -230,7 +230,7 @@ static void retire(struct raftcore *core)
 
 static void give_out(struct raftcore *core)
 {
-    uint64_t hole = first_hole(core);
+    uint64_t hole = first_hole_above(core, core->given); /* What was given out needs not be read again. */
     uint64_t to = core->hard.commit < core->durable_index ? core->hard.commit : core->durable_index; /* A21. */
     to = ZOO(applied_before_durable) ? core->hard.commit : to;
     to = to < hole ? to : hole - 1;

@@ -459,6 +459,40 @@ static const char *an_outcome_is_one_of_four(void)
     return story_end(&story);
 }
 
+/* B13: what was applied is lost in the log, and no peer has it any more. Applying goes on, and a snapshot of the own
+ * covers the hole. */
+static const char *a_hole_in_what_is_applied_is_covered_by_a_snapshot(void)
+{
+    struct story story;
+    story_prepare(&story, 3);
+    story_begin(&story);
+    struct raftcore_entry entries[4] = {story_entry(1), story_entry(1), story_entry(1), story_entry(1)};
+    story_append(&story, 2, 1, 0, 0, entries, 4, 3);
+    story_durable(&story);
+    EXPECT(&story, story.output->apply_to == 4);
+    struct raftcore_event event = {.kind = RAFTCORE_APPLIED, .applied.index = 3};
+    story_step(&story, &event);
+    event = (struct raftcore_event){.kind = RAFTCORE_HOLE_FOUND, .hole.hole = {.first = 2, .last = 2}};
+    story_step(&story, &event);
+    EXPECT(&story, story.reason == 0 && story_status(&story).hole_count == 1);
+    EXPECT(&story, story_sent(&story, RAFTCORE_FETCH, 0) != NULL && !story.output->snapshot_wanted);
+    bool is_wanted = false;
+    for (unsigned i = 0; i < 20 && !is_wanted; i++) {
+        story_wait(&story, SECOND / 10);
+        is_wanted = story.output->snapshot_wanted;
+    }
+    EXPECT(&story, is_wanted);
+    event = (struct raftcore_event){.kind = RAFTCORE_SNAPSHOT_TAKEN};
+    event.snapshot.snapshot = (struct raftcore_snapshot){.index = 3, .term = 1, .id = 5, .bytes = 10};
+    event.snapshot.keep = 100;
+    story_step(&story, &event);
+    EXPECT(&story, story.reason == 0 && story_status(&story).hole_count == 0 && story.output->compact_to == 3);
+    event = (struct raftcore_event){.kind = RAFTCORE_HOLE_FOUND, .hole.hole = {.first = 3, .last = 3}};
+    story_step(&story, &event);
+    EXPECT(&story, story_status(&story).hole_count == 0 && story.output->compact_to == 4);
+    return story_end(&story);
+}
+
 /* The unit that is lost may have put others in the place of the entries that read; a newer hard state that is not lost
  * has committed those. */
 static const char *the_commit_of_an_uncertain_log_is_not_believed(void)
@@ -490,6 +524,7 @@ const struct directed directed_tests[] = {
     {"stickiness (D4)", while_a_leader_is_heard_nobody_else_is_granted},
     {"an uncertain tail (B3, B5, B6, B7)", an_uncertain_tail_votes_for_nobody_behind_its_floor},
     {"the commit index behind an uncertain end (A22, B3)", the_commit_of_an_uncertain_log_is_not_believed},
+    {"a hole in what is applied (B13)", a_hole_in_what_is_applied_is_covered_by_a_snapshot},
     {"a part of a hole (B12a)", a_part_of_a_hole_is_not_stored},
     {"a different entry behind a hole (B12a)", a_different_entry_behind_a_hole_voids_both},
     {"a hole counts for the vote (B7, B12)", a_hole_counts_for_the_vote_and_not_for_acknowledging},

@@ -39,15 +39,21 @@ static void cut_power(void *context, uint64_t id)
     world_crash(storms->world, (unsigned)id, false, 0);
 }
 
-/* And perhaps the power goes before what the start has read is on the disk for good. */
+/* And perhaps it crashes within the start, or the power goes before what that has read is on the disk for good. */
 static void start_again(void *context, uint64_t id)
 {
     struct storms *storms = context;
-    bool was_down = world_node(storms->world, (unsigned)id) == NULL;
-    world_start(storms->world, (unsigned)id);
+    struct world *world = storms->world;
+    bool was_down = world_node(world, (unsigned)id) == NULL;
+    bool rough = was_down && !storms->over && storms->weather != CALM && world_random(world, 4) == 0;
+    if (rough) {
+        world_start_and_crash(world, (unsigned)id, world_random(world, 3) == 0, 1 + (unsigned)world_random(world, 40));
+    } else {
+        world_start(world, (unsigned)id);
+    }
     if (was_down && !storms->over && (storms->weather == CRASHES || storms->weather == ELECTIONS) &&
-        world_random(storms->world, 4) == 0) {
-        world_at(storms->world, world_random(storms->world, 40 * MS), cut_power, storms, id);
+        world_random(world, 4) == 0) {
+        world_at(world, world_random(world, 40 * MS), cut_power, storms, id);
     }
 }
 

@@ -197,6 +197,7 @@ bool world_crashed(struct world *world, unsigned id)
     node->disk = node->after;
     node->after = NULL;
     node->life++;
+    node->led_term = 0; /* To lead a term again is to be noticed. */
     node->disk_thing = node->work_thing = node->apply_thing = false;
     node->time_thing_at_ns = 0;
     world_drop_pending(node);
@@ -315,8 +316,12 @@ void world_look_ahead(struct world *world, unsigned id)
 static void node_failed(struct world *world, unsigned id)
 {
     struct sim_node *node = &world->nodes[id];
+    const char *broken = raftcore_broken(node->node->core);
     world_tell(world, "n%u has failed: %s", id, raftcore_node_failed(node->node));
     world->counts.failures++;
+    if (broken == NULL || strstr(broken, "storage could not write") == NULL) {
+        world_fail(world, "n%u broke a rule of its own: %s", id, raftcore_node_failed(node->node));
+    }
     node->crash_kills = true;
     world_take_after(world, node);
     (void)world_crashed(world, id);
@@ -415,6 +420,16 @@ void world_start(struct world *world, unsigned id)
     }
     node->made = true;
     world_pump(world, id);
+}
+
+void world_start_and_crash(struct world *world, unsigned id, bool killed, unsigned operation)
+{
+    struct sim_node *node = &world->nodes[id];
+    if (node->node == NULL && !node->lost && world->now_ns >= node->safe_at_ns) {
+        node->crash_kills = killed;
+        node->crash_at = operation;
+    }
+    world_start(world, id);
 }
 
 bool world_is_lost(const struct world *world, unsigned id)

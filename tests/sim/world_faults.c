@@ -130,7 +130,7 @@ void world_fail_disk(struct world *world, unsigned id, unsigned operation, int e
     struct sim_node *node = &world->nodes[id];
     struct sim_disk *sim = world_random(world, 3) == 0 ? node_disk_snapshots(node->disk) : node_disk_log(node->disk);
     if (node->node != NULL && sim != NULL && world->now_ns >= node->safe_at_ns) {
-        sim_disk_fail(sim, SIM_FAULT_ERROR, sim_disk_operations(sim) + operation, error);
+        sim_disk_fail(sim, SIM_FAULT_ERROR, operation, error);
     }
 }
 
