@@ -434,7 +434,7 @@ struct raftcore_output {
     uint32_t released_count;
     bool role_changed;
     bool configuration_changed;
-    bool snapshot_wanted;          /* A peer needs one, or the own log lost what is applied: the caller should take one. */
+    bool snapshot_wanted; /* A peer needs one, or the own log lost what is applied: the caller should take one. */
     uint64_t apply_from, apply_to; /* Entries [apply_from, apply_to) may be applied, each once; equal: none. */
     uint64_t restore_index;        /* The state machine is to be set to the snapshot of this index; 0: no. */
     uint64_t compact_to;           /* Entries below may be dropped; 0: nothing new. */

@@ -59,7 +59,7 @@ void world_pump(struct world *world, unsigned id);
 /* Now, or in the middle of the so-many-th operation of its disks from now on (0: now). */
 void world_crash(struct world *world, unsigned id, bool killed, unsigned operation);
 void world_start(struct world *world, unsigned id);
-/* The same, and it crashes in the middle of the so-many-th operation of the start, if there are so many; else behind. */
+/* The same, and it crashes in the middle of the so-many-th operation from there on, within the start or behind it. */
 void world_start_and_crash(struct world *world, unsigned id, bool killed, unsigned operation);
 bool world_is_lost(const struct world *world, unsigned id); /* It was refused at its last start. */
 /* All its files are gone; it comes back as another log. */
