@@ -101,7 +101,7 @@ int configuration_check(const struct raftcore_configuration *configuration)
     uint64_t before = 0;
     for (uint32_t i = 0; i < configuration->count; i++) {
         const struct raftcore_member *member = &configuration->members[i];
-        if (member->id <= before || !flags_fit(member->flags)) {
+        if (member->id <= before || member->id == RAFTCORE_VOTE_SPENT || !flags_fit(member->flags)) {
             return RAFTCORE_REASON_INVALID;
         }
         before = member->id;
@@ -197,7 +197,9 @@ static uint32_t voters_only_in(const struct raftcore_configuration *one, const s
         const struct raftcore_member *member = configuration_find(other, one->members[i].id);
         bool here = (one->members[i].flags & RAFTCORE_VOTER) != 0;
         bool there = member != NULL && (member->flags & RAFTCORE_VOTER) != 0;
-        only += here && !there;
+        bool is_other = there && member->log_id != 0 && one->members[i].log_id != 0 &&
+                        member->log_id != one->members[i].log_id; /* Another log is another voter (B1). */
+        only += here && (!there || is_other);
     }
     return only;
 }

@@ -16,10 +16,14 @@
 enum {
     PEERS_MAX = 2 * RAFTCORE_MEMBERS_MAX, /* Members, and removed ones that do not know it yet. */
     BROKEN_TEXT_BYTES = 200,
-    TERM_LIMIT_STEP = 1024,  /* A term limit is raised by this, */
-    TERM_LIMIT_MARGIN = 512, /* when less than this is left (B2). */
-    ROUND_TIMES = 16         /* Heartbeat rounds whose sending time is remembered, for leases. */
+    TERM_LIMIT_STEP = 1024,    /* A term limit is raised by this, */
+    TERM_LIMIT_MARGIN = 512,   /* when less than this is left (B2). */
+    ENTRY_BYTES_MAX = 1 << 28, /* Of one entry's payload, and of a message's in all: what the codec can hold. */
+    ROUND_TIMES = 16           /* Heartbeat rounds whose sending time is remembered, for leases. */
 };
+
+/* Terms of honest nodes are never so far apart: one that is made up must not take all that are left. */
+#define TERM_JUMP_MAX (UINT64_C(1) << 40)
 
 /* What this step wants durable. */
 struct draft {
@@ -191,12 +195,13 @@ struct raftcore {
 
     /* Snapshots and damage. */
     struct receiving receiving;
+    struct raftcore_configuration sent_configuration; /* Of the pieces in this output. */
     struct raftcore_hole holes[RAFTCORE_HOLES_MAX];
     uint32_t hole_count;
     bool snapshot_damaged;
     uint64_t fetch_at_ns; /* When a hole is asked for next. */
     uint64_t fetch_peer;  /* Who was asked last. */
-    uint64_t cover_at_ns; /* When a snapshot of the own is to cover an applied hole that nobody has filled. */
+    uint64_t cover_at_ns; /* When more is done about a hole that nobody has filled: a snapshot, another leader. */
     bool splicing;
     struct serving serving;
     uint32_t serve_count; /* Entries that are read back for one answer; 0: as many as a message may have. */
@@ -369,6 +374,9 @@ bool is_whole(const struct raftcore *core);
 uint64_t first_hole(const struct raftcore *core);
 /* The same, of the holes that end above an index. */
 uint64_t first_hole_above(const struct raftcore *core, uint64_t index);
+bool repair_is_lost(const struct raftcore *core, uint64_t index);
+/* Behind it this node votes for nobody who may lack what it has now. */
+void repair_raise_floor(struct raftcore *core);
 /* Holes that the snapshot covers go, and the log begins behind them. */
 void repair_by_snapshot(struct raftcore *core);
 void repair_time(struct raftcore *core);

@@ -56,6 +56,13 @@ bool leader_is_alive(const struct raftcore *core)
 
 /* --- roles --------------------------------------------------------------------------------------- */
 
+/* The leader whom it answered counts on this node's vote being given to nobody for so long, whatever it hears (A32). */
+static void keep_lease_promise(struct raftcore *core)
+{
+    uint64_t until_ns = core->heard_leader_ns + core->options.election_timeout_ns;
+    core->no_votes_until_ns = core->no_votes_until_ns > until_ns ? core->no_votes_until_ns : until_ns;
+}
+
 void become_follower(struct raftcore *core, uint64_t term, uint64_t leader)
 {
     if (core_is_leader(core)) {
@@ -64,6 +71,9 @@ void become_follower(struct raftcore *core, uint64_t term, uint64_t leader)
         core->owes_appends = core->owes_round = core->owes_commit = false;
     }
     if (term > core->hard.term) {
+        if (core->options.lease_reads && core->heard_leader) {
+            keep_lease_promise(core);
+        }
         persist_term(core, term, 0);
         core->heard_leader = false;
     }
@@ -221,7 +231,8 @@ int campaign(struct raftcore *core, bool at_once, bool is_transfer, bool is_roll
         persist_limit(core, core->hard.term + TERM_LIMIT_STEP);
         return RAFTCORE_REASON_TERM_LIMIT;
     }
-    if (core->options.lease_reads && !is_transfer && leader_is_alive(core)) {
+    bool has_promised = leader_is_alive(core) || core->now_ns < core->no_votes_until_ns;
+    if (core->options.lease_reads && !is_transfer && has_promised) {
         return RAFTCORE_REASON_LEADER_ALIVE; /* It may count on this node to wait. */
     }
     core->campaign_is_transfer = is_transfer;
@@ -409,7 +420,7 @@ int on_vote_answer(struct raftcore *core, const struct raftcore_message *answer)
     uint64_t granted_term = is_pre_vote ? core->hard.term + 1 : core->hard.term;
     /* An answer to an earlier campaign, or of the other kind, counts for nothing (D2 of the bug list). */
     if (core->role != role || answer->round != core->campaign || answer->to_session != core->session ||
-        (!refused && answer->term != granted_term)) {
+        (!is_pre_vote && core->campaign_waits && !ZOO(request_at_once)) || (!refused && answer->term != granted_term)) {
         return RAFTCORE_REASON_STALE_TERM;
     }
     const struct raftcore_configuration *configuration = core_configuration(core);

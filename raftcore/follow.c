@@ -155,6 +155,11 @@ int on_append(struct raftcore *core, const struct raftcore_message *message)
                                                  message->log_term, &hint_term);
         return refuse(core, message, RAFTCORE_REASON_MISMATCH, hint, hint_term);
     }
+    uint64_t joint = core->log.first_index - 1; /* What the snapshot ends with is committed. */
+    if (is_behind_snapshot && end >= joint && log_term(&core->log, joint, &term) &&
+        message->entries[joint - message->index - 1].term != term) {
+        return quarantine(core, message);
+    }
     uint64_t from = end >= first_hole(core) ? repair_difference(core, message) : first_difference(core, message);
     if (ZOO(cut_on_match) && message->entry_count > 0 && message->index + 1 > core->hard.commit) {
         from = message->index + 1;

@@ -21,7 +21,7 @@ struct raftcore_message message_to(const struct raftcore *core, uint64_t to, enu
                                        .to = to,
                                        .session = core->session,
                                        .term = core->hard.term};
-    if (!is_whole(core)) {
+    if (!is_whole(core) || core->snapshot_damaged) { /* B7. */
         message.flags |= RAFTCORE_DAMAGED;
         message.floor_term = core->hard.floor_term;
         message.floor_index = core->hard.floor_index;
@@ -103,6 +103,7 @@ void message_refuse(struct raftcore *core, const struct raftcore_message *reques
     answer.round = request->round;
     answer.context = request->context;
     answer.index = request->index;
+    answer.snapshot_id = request->snapshot_id;
     message_send(core, &answer, 0);
 }
 

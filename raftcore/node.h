@@ -110,7 +110,9 @@ struct raftcore_command {
     const void *data;
     uint32_t size;
 };
-/* All of them, in a row, or none; the outcome comes as PROPOSED with `context`, if this call returns 0. */
+/* All of them, in a row, or none; the outcome comes as PROPOSED with `context`, if this call returns 0: reason 0 says
+ * that a leader has taken them, not that they are committed. A follower hands them on, and what is lost on the way is
+ * never told of: give up by a time of your own. raftcore_node_run must follow, or nothing is written. */
 RAFTCORE_API int raftcore_node_propose(struct raftcore_node *node, uint64_t now_ns,
                                        const struct raftcore_command *commands, uint32_t count, uint64_t context);
 RAFTCORE_API int raftcore_node_read(struct raftcore_node *node, uint64_t now_ns, uint64_t context, bool lease);

@@ -29,7 +29,8 @@ bool persist_has_room(const struct raftcore *core)
 
 void persist_limit(struct raftcore *core, uint64_t limit)
 {
-    if (limit > core->hard.term_limit) {
+    /* One raise at a time: each must be covered before it is in force, and the next would begin that anew. */
+    if (limit > core->hard.term_limit && core->limit_sequence <= core->covered_sequence) {
         core->hard.term_limit = limit;
         core->limit_sequence = persist_draft_sequence(core);
         core->draft.hard_state = true;

@@ -12,11 +12,17 @@
 
 #include "raftcore/core.h"
 
+static bool has_room_to_tell(struct raftcore *core)
+{
+    struct outputs *out = &core->out;
+    return memory_reserve(&core->memory, (void **)&out->proposals, &out->proposal_capacity, sizeof(*out->proposals),
+                          (uint64_t)out->proposal_count + 1);
+}
+
 static void tell(struct raftcore *core, uint64_t context, uint64_t first_index, uint64_t term, uint16_t reason)
 {
     struct outputs *out = &core->out;
-    if (memory_reserve(&core->memory, (void **)&out->proposals, &out->proposal_capacity, sizeof(*out->proposals),
-                       (uint64_t)out->proposal_count + 1)) {
+    if (has_room_to_tell(core)) {
         out->proposals[out->proposal_count++] = (struct raftcore_proposal_result){
             .context = context, .first_index = first_index, .term = term, .reason = reason};
     }
@@ -81,7 +87,7 @@ static bool are_right(const struct raftcore_entry *entries, uint32_t count)
     }
     for (uint32_t i = 0; i < count; i++) {
         if (entries[i].type != RAFTCORE_ENTRY_NORMAL || entries[i].reserved != 0 ||
-            (entries[i].data == NULL && entries[i].size > 0)) {
+            (entries[i].data == NULL && entries[i].size > 0) || entries[i].size > ENTRY_BYTES_MAX) {
             return false;
         }
     }
@@ -109,6 +115,9 @@ int on_propose(struct raftcore *core, const struct raftcore_event *event)
     if (!core_is_leader(core) && core->leader != 0 && !core->options.no_forwarding) {
         return hand_on(core, event);
     }
+    if (!has_room_to_tell(core)) {
+        return RAFTCORE_REASON_MEMORY;
+    }
     uint64_t first_index = 0;
     int reason = propose(core, event->propose.entries, event->propose.count, &first_index);
     tell(core, event->propose.context, first_index, core->hard.term, (uint16_t)reason);
@@ -135,8 +144,8 @@ int on_proposal(struct raftcore *core, const struct raftcore_message *message)
 
 int on_proposal_answer(struct raftcore *core, const struct raftcore_message *answer)
 {
-    if (answer->to_session != core->session) {
-        return RAFTCORE_REASON_STALE_TERM;
+    if (answer->to_session != core->session || answer->from != core->leader) {
+        return RAFTCORE_REASON_STALE_TERM; /* Whoever waits for it gives up by a time of his own. */
     }
     uint16_t reason = (answer->flags & RAFTCORE_REFUSED) != 0 ? answer->reason : 0;
     tell(core, answer->context, answer->index, answer->term, reason);

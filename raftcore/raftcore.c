@@ -48,8 +48,10 @@ static void complete(struct raftcore_options *options)
 static bool options_are_right(const struct raftcore_options *options)
 {
     uint64_t hour_ns = 3600ULL * 1000000000U;
-    return options->id != 0 && options->log_id != 0 && options->election_timeout_ns <= hour_ns &&
-           options->heartbeat_ns > 0 && options->heartbeat_ns < options->election_timeout_ns &&
+    return options->id != 0 && options->id != RAFTCORE_VOTE_SPENT && options->log_id != 0 &&
+           options->message_bytes <= ENTRY_BYTES_MAX && options->piece_bytes <= ENTRY_BYTES_MAX &&
+           options->message_entries >= 2 && options->election_timeout_ns <= hour_ns && options->heartbeat_ns > 0 &&
+           options->heartbeat_ns < options->election_timeout_ns &&
            options->clock_drift_ns < options->election_timeout_ns && options->message_entries <= RAFTCORE_ENTRIES_MAX &&
            options->units_max <= 1U << 20 && options->reads_max <= 1U << 20 && options->window_messages <= 1U << 20 &&
            !(options->lease_reads && options->no_check_quorum);

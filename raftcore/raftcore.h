@@ -380,7 +380,7 @@ struct raftcore_event {
 enum raftcore_role { RAFTCORE_FOLLOWER, RAFTCORE_PRE_CANDIDATE, RAFTCORE_CANDIDATE, RAFTCORE_LEADER, RAFTCORE_BROKEN };
 
 /* Entries [first, first + count) are wanted for a peer; the answer is RAFTCORE_LOADED, with as many from the first on
- * as fit in bytes, at least one. */
+ * as fit in bytes, at least one; for RAFTCORE_PEERS_NONE at least two. */
 struct raftcore_load {
     uint64_t peer;
     uint64_t first_index;
@@ -430,7 +430,9 @@ struct raftcore_output {
     uint32_t read_count;
     uint32_t proposal_count;
     const struct raftcore_proposal_result *proposals;
-    const struct raftcore_entry *released; /* Their payloads are not needed any more. */
+    /* Their payloads are not needed any more, once the messages and the unit of this output are done with. Entries that
+     * were truncated while their unit is on its way are among them: storage that still reads them keeps them longer. */
+    const struct raftcore_entry *released;
     uint32_t released_count;
     bool role_changed;
     bool configuration_changed;
@@ -477,7 +479,9 @@ struct raftcore_options {
     bool no_pre_vote;
     bool no_check_quorum;
     bool lease_reads;       /* Allows them; then a node that starts grants no vote for one election timeout (A32). */
-    bool no_forwarding;     /* Proposals at a follower are refused instead of handed on. */
+    bool no_forwarding;     /* Proposals at a follower are refused instead of handed on. (What is handed on may be lost
+                               on its way, and then nobody is told: give up by a time of your own, and let commands
+                               that may come twice have a name.) */
     bool stay_when_removed; /* A leader keeps leading behind its own removal. */
     bool check_everything;  /* raftcore_check behind every step. */
     struct raftcore_allocator allocator; /* reallocate NULL: the C library's. */

@@ -170,8 +170,8 @@ int on_read_answer(struct raftcore *core, const struct raftcore_message *answer)
 {
     for (uint32_t i = 0; i < core->read_count; i++) {
         struct read *read = &core->reads[i];
-        if (answer->to_session != core->session || read->own_context != answer->context || read->own_context == 0 ||
-            read->state != READ_QUEUED) {
+        if (answer->to_session != core->session || answer->from != core->leader ||
+            read->own_context != answer->context || read->own_context == 0 || read->state != READ_QUEUED) {
             continue;
         }
         if ((answer->flags & RAFTCORE_REFUSED) != 0) {

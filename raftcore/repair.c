@@ -47,6 +47,26 @@ uint64_t first_hole_above(const struct raftcore *core, uint64_t index)
     return i == core->hole_count ? RAFTCORE_INFINITY : core->holes[i].first;
 }
 
+bool repair_is_lost(const struct raftcore *core, uint64_t index)
+{
+    for (uint32_t i = 0; i < core->hole_count; i++) {
+        if (index >= core->holes[i].first && index <= core->holes[i].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void repair_raise_floor(struct raftcore *core)
+{
+    uint64_t last = core->log.last_index, last_term = log_last_term(&core->log);
+    if (!at_least(core->hard.floor_term, core->hard.floor_index, last_term, last)) {
+        core->hard.floor_term = last_term;
+        core->hard.floor_index = last;
+    }
+    core->draft.hard_state = true;
+}
+
 static void drop_hole(struct raftcore *core, uint32_t place)
 {
     core->hole_count--;
@@ -119,7 +139,7 @@ static bool holes_are_right(const struct raftcore_start *start)
             hole->anchor_index > start->last_index || hole->anchor_term == 0) {
             return false;
         }
-        end = hole->last + 1;
+        end = hole->anchor_index + 1; /* What names a hole reads, so it is in no other. */
     }
     return start->hole_count <= RAFTCORE_HOLES_MAX;
 }
@@ -288,9 +308,12 @@ void repair_time(struct raftcore *core)
         return;
     }
     core->fetch_at_ns = core->now_ns + core->options.heartbeat_ns;
-    if (core->holes[0].last <= core->applied && core->now_ns >= core->cover_at_ns) {
-        core->output.snapshot_wanted = true; /* The state machine holds what the log lost. */
+    if (core->now_ns >= core->cover_at_ns) { /* Nobody has filled it. */
         core->cover_at_ns = core->now_ns + core->options.election_timeout_ns;
+        core->output.snapshot_wanted |= core->holes[0].last <= core->applied; /* The state machine holds it. */
+        if (core_is_leader(core)) {
+            transfer_to_best(core); /* B13. */
+        }
     }
     core->fetch_peer = next_peer(core);
     if (core->fetch_peer == 0) {
@@ -348,7 +371,6 @@ static int splice(struct raftcore *core, uint64_t first, const struct raftcore_e
 static int void_hole(struct raftcore *core, const struct raftcore_message *answer)
 {
     const struct raftcore_hole hole = core->holes[0];
-    uint64_t last = core->log.last_index, last_term = log_last_term(&core->log);
     bool is_leaders = answer->from == core->leader && answer->term == core->hard.term && !core_is_leader(core);
     if (!is_leaders || answer->hint_index != hole.anchor_index || answer->hint_term != hole.anchor_term ||
         answer->log_term == 0 || answer->log_term == hole.anchor_term || core->splicing) {
@@ -358,11 +380,7 @@ static int void_hole(struct raftcore *core, const struct raftcore_message *answe
         !persist_reserve(core, 0, 0)) {
         return RAFTCORE_REASON_PERSIST_FULL;
     }
-    if (!at_least(core->hard.floor_term, core->hard.floor_index, last_term, last)) {
-        core->hard.floor_term = last_term;
-        core->hard.floor_index = last;
-    }
-    core->draft.hard_state = true;
+    repair_raise_floor(core);
     persist_truncate(core, hole.first);
     member_truncate(core, hole.first);
     repair_log_changed(core, hole.first);
@@ -397,6 +415,12 @@ int on_fetch_answer(struct raftcore *core, const struct raftcore_message *answer
     }
     if (before != hole->anchor_term) {
         return RAFTCORE_REASON_MISMATCH;
+    }
+    for (uint64_t index = hole->last + 1; index < hole->anchor_index; index++) {
+        uint64_t ours;
+        if (!log_term(&core->log, index, &ours) || ours != answer->entries[index - first].term) {
+            return RAFTCORE_REASON_MISMATCH;
+        }
     }
     return splice(core, first, answer->entries, (uint32_t)(hole->last - first + 1));
 }
@@ -486,8 +510,10 @@ int on_hole_found(struct raftcore *core, const struct raftcore_event *event)
     core->fetch_at_ns = core->now_ns;
     core->cover_at_ns = core->now_ns + core->options.election_timeout_ns;
     repair_by_snapshot(core);
-    if (core_is_leader(core) && core->hole_count > 0) {
+    if (core->hole_count > 0 && core_is_leader(core)) {
         transfer_to_best(core); /* A whole peer leads better; this one goes on until it does. */
+    } else if (core->hole_count > 0 && core->role != RAFTCORE_FOLLOWER) {
+        become_follower(core, core->hard.term, 0); /* B7. */
     }
     return 0;
 }
@@ -523,10 +549,12 @@ static void answer_fetch(struct raftcore *core, struct raftcore_message *answer,
 {
     uint32_t fitting = fit_from_end(core, entries, count);
     answer->index = first + count - fitting;
-    (void)log_term(&core->log, answer->index - 1, &answer->log_term); /* Not known: 0. */
-    answer->entries = entries + (count - fitting);
+    (void)log_term(&core->log, answer->index - 1, &answer->log_term);                   /* Not known: 0. */
+    answer->entries = message_copy_entries(core, entries + (count - fitting), fitting); /* The log's row may move. */
     answer->entry_count = fitting;
-    message_send(core, answer, 0);
+    if (answer->entries != NULL) {
+        message_send(core, answer, 0);
+    }
 }
 
 /* With the term of the entry that stands here where the anchor should; 0: none does. */
@@ -596,9 +624,6 @@ int repair_loaded(struct raftcore *core, const struct raftcore_event *event)
             return RAFTCORE_REASON_STALE_STREAM;
         }
     }
-    const struct raftcore_entry *copies = message_copy_entries(core, event->loaded.entries, (uint32_t)count);
-    if (copies != NULL) {
-        answer_fetch(core, &serving.answer, serving.first, copies, count);
-    }
+    answer_fetch(core, &serving.answer, serving.first, event->loaded.entries, count);
     return 0;
 }

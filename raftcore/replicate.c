@@ -52,6 +52,21 @@ static void remove_record(struct raftcore *core, uint32_t place)
     core->peers[core->peer_count] = (struct progress){0};
 }
 
+/* Of the peers that were removed and may not know it yet, the one that was first. */
+static void forget_one_removed(struct raftcore *core)
+{
+    uint32_t oldest = core->peer_count;
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        const struct progress *peer = &core->peers[i];
+        if (!peer->is_member && (oldest == core->peer_count || peer->leaves_ns < core->peers[oldest].leaves_ns)) {
+            oldest = i;
+        }
+    }
+    if (oldest < core->peer_count) {
+        remove_record(core, oldest);
+    }
+}
+
 void replicate_members(struct raftcore *core)
 {
     const struct raftcore_configuration *configuration = core_configuration(core);
@@ -70,6 +85,10 @@ void replicate_members(struct raftcore *core)
             continue;
         }
         if (!known) {
+            if (core->peer_count == PEERS_MAX) {
+                forget_one_removed(core);
+                place = place_of(core, id);
+            }
             if (!HOLDS(core, core->peer_count < PEERS_MAX && core->peer_count < core->peer_capacity)) {
                 return;
             }
@@ -276,7 +295,11 @@ struct progress *peer_of_answer(struct raftcore *core, const struct raftcore_mes
         return peer;
     }
     if (peer->session != 0 && peer->session != answer->session) {
+        bool is_member = peer->is_member;
+        uint64_t leaves_ns = peer->leaves_ns;
         begin_record(core, peer, peer->id); /* B9: what an earlier start of it had is not known any more. */
+        peer->is_member = is_member;
+        peer->leaves_ns = leaves_ns;
         return NULL;
     }
     if (answer->stream != peer->stream) {
@@ -295,7 +318,7 @@ static void follow_refusal(struct raftcore *core, struct progress *peer, const s
         /* Its snapshot does not read: nothing else helps it (B14). */
         if (core->snapshot.index > 0) {
             progress_to_snapshot(peer, &core->snapshot);
-            core->owes_appends = true;
+            snapshot_send(core, peer);
         } else {
             core->output.snapshot_wanted = true;
         }
@@ -310,6 +333,12 @@ static void follow_refusal(struct raftcore *core, struct progress *peer, const s
     }
     uint64_t hint = answer->hint_index;
     uint64_t term;
+    if (peer->damaged && hint < peer->match && peer->state != RAFTCORE_SEND_SNAPSHOT) {
+        /* It has lost something that it had (B13), and tells again when it has it back: no hurry. */
+        progress_to_probe(peer, peer->match + 1);
+        peer->probe_sent = true;
+        return;
+    }
     if (answer->hint_term > 0) {
         hint = log_last_with_term_up_to(&core->log, hint, answer->hint_term, &term);
     }
@@ -496,7 +525,8 @@ void replicate_time(struct raftcore *core)
         check_disk(core);
     }
     if (core_is_leader(core) && core->now_ns >= core->heartbeat_at_ns) {
-        member_promote(core); /* Nobody may have anything to propose that would lead to it. */
+        member_committed(
+            core); /* What was refused is tried again; nobody may propose anything that would lead to it. */
     }
     for (uint32_t i = core->peer_count; core_is_leader(core) && i-- > 0;) {
         struct progress *peer = &core->peers[i];

@@ -45,7 +45,9 @@ void snapshot_send(struct raftcore *core, struct progress *peer)
             piece.flags |= RAFTCORE_LAST_PIECE;
         }
         if (piece.offset == 0) {
-            piece.configuration = &core->stack[0].configuration; /* The newest at or below the snapshot (C14). */
+            /* The newest at or below the snapshot (C14), where nothing moves it before the output is done with. */
+            core->sent_configuration = core->stack[0].configuration;
+            piece.configuration = &core->sent_configuration;
         }
         message_send(core, &piece, 0);
         peer->snapshot_sent += piece.piece_bytes;
@@ -59,6 +61,10 @@ int on_snapshot_answer(struct raftcore *core, const struct raftcore_message *ans
     if (peer == NULL || peer->state != RAFTCORE_SEND_SNAPSHOT || answer->snapshot_id != peer->snapshot.id ||
         answer->offset > peer->snapshot.bytes) {
         return RAFTCORE_REASON_STALE_STREAM;
+    }
+    if ((answer->flags & RAFTCORE_REFUSED) != 0 && answer->reason == RAFTCORE_REASON_DAMAGED) {
+        core->output.snapshot_wanted = true; /* Its log does not reach down to this one: a newer one is needed. */
+        return 0;
     }
     if ((answer->flags & RAFTCORE_REFUSED) != 0) {
         peer->snapshot_taken = peer->snapshot_sent = answer->offset;
@@ -128,6 +134,15 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
         message_send(core, &answer, persist_after_match(core, answer.index));
         return 0;
     }
+    if (message->index + 1 < core->log.first_index) { /* B14: ours does not read, and this one ends below our log. */
+        message_refuse(core, message, RAFTCORE_REASON_DAMAGED);
+        return RAFTCORE_REASON_DAMAGED;
+    }
+    if (!core->snapshot_damaged && message->index <= core->given) {
+        /* It is applied already, and a hole below it asks for help: one of our own, soon. */
+        core->cover_at_ns = core->fetch_at_ns = core->now_ns;
+        return RAFTCORE_REASON_DAMAGED;
+    }
     bool is_same = receiving->snapshot.index == message->index && receiving->snapshot.id == message->snapshot_id &&
                    receiving->snapshot.term == message->log_term &&
                    receiving->snapshot.bytes == message->snapshot_bytes;
@@ -148,6 +163,7 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
     }
     bool is_last = message->offset + message->piece_bytes == message->snapshot_bytes;
     if (message->piece == NULL || message->piece_bytes == 0 ||
+        message->piece_bytes > message->snapshot_bytes - message->offset ||
         is_last != ((message->flags & RAFTCORE_LAST_PIECE) != 0)) {
         return RAFTCORE_REASON_INVALID;
     }
@@ -162,12 +178,26 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
     return answer_piece(core, message, receiving->taken, false);
 }
 
+/* A27: what stands behind the snapshot stays if the entry at its index has its term. In a hole that is not known: then
+ * it stays if it was committed. */
+static bool keeps_suffix(const struct raftcore *core, const struct raftcore_snapshot *snapshot)
+{
+    uint64_t term;
+    if (repair_is_lost(core, snapshot->index) && snapshot->index <= core->hard.commit) {
+        return true;
+    }
+    return (ZOO(snapshot_keeps_any_suffix) && core->log.last_index > snapshot->index) ||
+           (log_term(&core->log, snapshot->index, &term) && term == snapshot->term);
+}
+
 static void install(struct raftcore *core, const struct receiving *receiving)
 {
     const struct raftcore_snapshot *snapshot = &receiving->snapshot;
-    uint64_t term;
-    bool keep = (ZOO(snapshot_keeps_any_suffix) && core->log.last_index > snapshot->index) ||
-                (log_term(&core->log, snapshot->index, &term) && term == snapshot->term);
+    bool keep = keeps_suffix(core, snapshot);
+    if (!keep && core->hole_count > 0) {
+        repair_raise_floor(core); /* What is dropped was acknowledged, and may be committed (B11). */
+        core->hole_count = 0;
+    }
     persist_install(core, snapshot, keep);
     if (!keep && !ZOO(snapshot_keeps_configurations)) {
         core->stack_count = 1;
@@ -202,7 +232,10 @@ int on_snapshot_written(struct raftcore *core, const struct raftcore_event *even
         return RAFTCORE_REASON_INVALID;
     }
     core->receiving = (struct receiving){0};
-    if (event->snapshot.failed || (snapshot->index <= core->hard.commit && !core->snapshot_damaged)) {
+    bool is_late =
+        snapshot->index <= core->given || (snapshot->index <= core->hard.commit && first_hole(core) > snapshot->index);
+    if (event->snapshot.failed || (is_late && !core->snapshot_damaged) || core_is_leader(core) ||
+        snapshot->index + 1 < core->log.first_index) {
         return 0; /* It is asked for again, or the log got there first. */
     }
     if (!persist_reserve(core, 0, 0) || !member_reserve(core, 1)) {

@@ -45,6 +45,7 @@ static bool entries_are_right(const struct raftcore_message *message)
 static bool message_is_right(const struct raftcore *core, const struct raftcore_message *message)
 {
     return message != NULL && message->kind > 0 && message->kind < RAFTCORE_MESSAGE_KINDS && message->from != 0 &&
+           message->from != RAFTCORE_VOTE_SPENT && message->term < core->hard.term + TERM_JUMP_MAX &&
            message->from != core->options.id && message->to == core->options.id && message->session != 0 &&
            message->term < TERM_MAX && message->index < TERM_MAX && message->log_term <= message->term &&
            message->hint_index < TERM_MAX && entries_are_right(message);

@@ -34,8 +34,10 @@ static const struct progress *best_peer(const struct raftcore *core)
     const struct progress *best = NULL;
     for (uint32_t i = 0; i < core->peer_count; i++) {
         const struct progress *peer = &core->peers[i];
-        if (may_take_over(core, peer) && (best == NULL || peer->match > best->match ||
-                                          (peer->match == best->match && peer->heard_ns > best->heard_ns))) {
+        bool is_alive = core->now_ns - peer->heard_ns < core->options.election_timeout_ns;
+        if (is_alive && may_take_over(core, peer) &&
+            (best == NULL || peer->match > best->match ||
+             (peer->match == best->match && peer->heard_ns > best->heard_ns))) {
             best = peer;
         }
     }

@@ -12,4 +12,8 @@ struct directed {
 extern const struct directed directed_tests[];
 extern const unsigned directed_count;
 
+/* What a review found (directed_found.c). */
+extern const struct directed directed_found[];
+extern const unsigned directed_found_count;
+
 #endif

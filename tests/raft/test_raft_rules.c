@@ -1,4 +1,4 @@
-/* test_raft_rules.c - the stories of directed.c, each a test. */
+/* test_raft_rules.c - the stories of directed.c and directed_found.c, each a test. */
 
 #include "tests/raft/directed.h"
 
@@ -19,15 +19,21 @@ static void run_one(void **state)
     }
 }
 
+static void add(struct CMUnitTest *tests, const struct directed *stories, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        tests[i] = (struct CMUnitTest){
+            .name = stories[i].name, .test_func = run_one, .initial_state = (void *)(uintptr_t)&stories[i]};
+    }
+}
+
 int main(void)
 {
-    struct CMUnitTest *tests = calloc(directed_count, sizeof(*tests));
-    for (unsigned i = 0; i < directed_count; i++) {
-        tests[i] = (struct CMUnitTest){.name = directed_tests[i].name,
-                                       .test_func = run_one,
-                                       .initial_state = (void *)(uintptr_t)&directed_tests[i]};
-    }
-    int failed = _cmocka_run_group_tests("rules", tests, directed_count, NULL, NULL);
+    unsigned count = directed_count + directed_found_count;
+    struct CMUnitTest *tests = calloc(count, sizeof(*tests));
+    add(tests, directed_tests, directed_count);
+    add(tests + directed_count, directed_found, directed_found_count);
+    int failed = _cmocka_run_group_tests("rules", tests, count, NULL, NULL);
     free(tests);
     return failed;
 }
