@@ -82,6 +82,7 @@ static int open_node(const char *path, unsigned id, unsigned count, bool buffere
     struct raftcore_node_options options = {.size = sizeof(options),
                                             .core = {.id = id, .election_timeout_ns = 1000000000},
                                             .cluster_id = 1,
+                                            .now_ns = clock_ns(),
                                             .create = true,
                                             .first_members = &members,
                                             .snapshot_bytes = snapshot_bytes,

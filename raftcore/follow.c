@@ -145,6 +145,10 @@ int on_append(struct raftcore *core, const struct raftcore_message *message)
         (void)log_term(&core->log, hint, &term);
         return refuse(core, message, RAFTCORE_REASON_MISMATCH, hint, term);
     }
+    if (core->log.before_term == 0 && message->index > 0 && message->index + 1 == core->log.first_index &&
+        message->index <= core->snapshot.index) {
+        core->log.before_term = message->log_term; /* It was lost; it is committed, so the leader has the same. */
+    }
     bool is_other = !log_term(&core->log, message->index, &term) || term != message->log_term;
     if (ZOO(previous_not_checked) && message->index <= last) {
         is_other = false;

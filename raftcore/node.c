@@ -62,7 +62,8 @@ static void queue_message(struct raftcore_node *node, const struct raftcore_mess
     store_u64_le(bytes, node->options.cluster_id);
     uint8_t *piece = codec_encode_message(message, bytes + NODE_ENVELOPE_BYTES);
     if (piece != NULL && message->piece == NULL) {
-        struct job *job = node_job(node, JOB_PIECE);
+        /* So many are enough for all peers; a peer that asks again and again does not make it more. */
+        struct job *job = node->jobs < NODE_JOBS_MAX ? node_job(node, JOB_PIECE) : NULL;
         if (job == NULL) {
             memory_resize(&node->memory, bytes, NODE_ENVELOPE_BYTES + size, 0);
             return;
@@ -131,8 +132,9 @@ static void take_loads(struct raftcore_node *node, const struct raftcore_output 
 
 static void take_splice(struct raftcore_node *node, const struct raftcore_splice *splice)
 {
-    node_wait_for_worker(node);
+    node_claim_worker(node);
     int status = storage_splice(&node->storage, splice->first_index, splice->entries, splice->count);
+    node_release_worker(node);
     if (status == 0 && node->log_fd >= 0) {
         status = node_watch_log(node);
     }
@@ -181,6 +183,7 @@ static void take_state(struct raftcore_node *node, const struct raftcore_output 
         if (queued != NULL && info != NULL) {
             queued->item.index = output->restore_index;
             queued->size = info->header.state_bytes;
+            node->is_empty = true;
             node->apply_next = output->restore_index + 1; /* What was to be applied before is in it. */
             node->apply_end = output->restore_index + 1;
         }
@@ -446,6 +449,7 @@ int raftcore_node_applied(struct raftcore_node *node, uint64_t now_ns, uint64_t 
         return RAFTCORE_REASON_INVALID;
     }
     node->applied = index;
+    node->is_empty = node->is_empty && (node->restore_index == 0 || index < node->restore_index);
     int reason = node_step(node, &(struct raftcore_event){.kind = RAFTCORE_APPLIED, .applied = {.index = index}});
     node_look_for_snapshot(node);
     return reason;
@@ -534,5 +538,9 @@ enum raftcore_outcome raftcore_node_outcome(const struct raftcore_node *node, ui
 
 void raftcore_node_log_stats(const struct raftcore_node *node, struct wal_stats *stats)
 {
-    wal_stats(node->storage.log, stats);
+    if (node->storage.log != NULL) { /* A repaired log could not be opened; the node has failed. */
+        wal_stats(node->storage.log, stats);
+    } else {
+        memset(stats, 0, sizeof(*stats));
+    }
 }

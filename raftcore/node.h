@@ -60,6 +60,7 @@ struct raftcore_node_options {
     struct raftcore_options core;                       /* id is needed; size and seed may be 0. log_id 0: the log's. */
     uint64_t cluster_id;                                /* Of all nodes that may talk with this one; not 0. */
     uint64_t session;                                   /* Different at each start; 0: drawn from the kernel. */
+    uint64_t now_ns;                                    /* On the clock of all calls; 0: that is CLOCK_BOOTTIME. */
     bool create;                                        /* Make the node when there is none. */
     bool accept_alone;                                  /* A cluster of one starts though its log lost something. */
     const struct raftcore_configuration *first_members; /* Of a node that is made; the same on each of the first nodes;

@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PIECE_BYTES = 256 << 10 };
@@ -34,6 +35,19 @@ static int tell(struct raftcore_node *node, int status, const char *text)
     return status;
 }
 
+/* What comes in one message is one append of the log, so it must fit into a batch. */
+static void fit_messages(struct raftcore_node_options *options)
+{
+    uint32_t batch_bytes = options->wal != NULL ? options->wal->batch_bytes_max : 0;
+    uint32_t half_bytes = (batch_bytes == 0 ? 2U << 20 : batch_bytes) / 2;
+    uint32_t entries_max = half_bytes / 32 < 2 ? 2 : half_bytes / 32, bytes_max = half_bytes - half_bytes / 8;
+    struct raftcore_options *core = &options->core;
+    bool too_large = core->message_bytes == 0 ? bytes_max < 1U << 20 : core->message_bytes > bytes_max;
+    core->message_bytes = too_large ? bytes_max : core->message_bytes;
+    bool too_many = core->message_entries == 0 ? entries_max < 4096 : core->message_entries > entries_max;
+    core->message_entries = too_many ? entries_max : core->message_entries;
+}
+
 static int complete(struct raftcore_node *node)
 {
     struct raftcore_node_options *options = &node->options;
@@ -43,10 +57,16 @@ static int complete(struct raftcore_node *node)
     if (options->core.piece_bytes % SNAPSHOT_BLOCK_BYTES != 0) {
         return tell(node, -EINVAL, "options.core.piece_bytes must be a multiple of 4,096");
     }
+    fit_messages(options);
     options->core.size = sizeof(options->core);
     options->core.piece_bytes = options->core.piece_bytes == 0 ? PIECE_BYTES : options->core.piece_bytes;
     options->snapshot_bytes = options->snapshot_bytes == 0 ? UINT64_C(64) << 20 : options->snapshot_bytes;
     options->keep_entries = options->keep_entries == 0 ? 1024 : options->keep_entries;
+    if (options->now_ns == 0) { /* What was promised before the start is counted from here (A32). */
+        struct timespec now;
+        (void)clock_gettime(CLOCK_BOOTTIME, &now);
+        options->now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    }
     uint64_t random[2];
     if ((options->session == 0 || options->core.seed == 0) &&
         getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
@@ -90,7 +110,8 @@ struct seen {
 static int note_log(void *context, const char *name)
 {
     struct seen *seen = context;
-    seen->log = seen->log || strncmp(name, "log-", 4) == 0;
+    unsigned number;
+    seen->log = seen->log || storage_is_log_name(name, &number);
     return 0;
 }
 
@@ -132,6 +153,15 @@ static int open_snapshots(struct raftcore_node *node)
         return tell(node, status,
                     status == -ENOENT ? "no node here" : "the directory of snapshots could not be opened");
     }
+    status = node->snapshots_io->ops->lock_directory(node->snapshots_io);
+    if (status != 0) {
+        return tell(node, status, status == -EBUSY ? "the node is running already" : "the node could not be locked");
+    }
+    status =
+        node->snapshots_io->ops->sync_parent(node->snapshots_io); /* What counts below must not go with its name. */
+    if (status != 0) {
+        return tell(node, status, "the node's directory could not be synced");
+    }
     status = snapshot_store_open(&node->snapshots, node->snapshots_io, options->cluster_id, &node->memory.allocator);
     if (status != 0) {
         return tell(node, status,
@@ -144,6 +174,7 @@ static int open_snapshots(struct raftcore_node *node)
     node->report.snapshots_damaged += node->snapshots.unreadable;
     struct seen seen;
     status = look(node, &seen);
+    node->begun = seen.begun; /* From then on no log is made anew. */
     if (status == 0 && seen.begun && !seen.log) {
         return tell(
             node, WAL_ECORRUPT,
@@ -166,7 +197,7 @@ static int open_storage(struct raftcore_node *node, struct raftcore_start *start
                                             .id = node->options.core.id,
                                             .cluster_id = node->options.cluster_id,
                                             .log_id = node->options.core.log_id,
-                                            .create = node->options.create,
+                                            .create = node->options.create && !node->begun,
                                             .accept_alone = node->options.accept_alone};
     int status = storage_open(&node->storage, &options, start);
     struct raftcore_node_report *report = &node->report;
@@ -200,6 +231,8 @@ static int start_core(struct raftcore_node *node, struct raftcore_start *start)
     start->applied = start->snapshot.index;
     node->applied = node->last_given = start->applied;
     node->apply_next = node->apply_end = start->applied + 1;
+    node->is_empty = start->snapshot.index > 0;
+    node->now_ns = node->options.now_ns;
     struct raftcore_event event = {.kind = RAFTCORE_START, .start = *start};
     int reason = node_step(node, &event);
     if (reason != 0) {
@@ -266,6 +299,10 @@ int raftcore_node_open(const char *path, const struct raftcore_node_options *opt
     }
     made->memory = memory;
     made->options = *options;
+    if (options->wal != NULL) {
+        made->wal = *options->wal;
+        made->options.wal = &made->wal;
+    }
     made->payloads.next = made->payloads.previous = &made->payloads;
     made->wake_fd = made->poll_fd = made->log_fd = -1;
     made->deadline_ns = RAFTCORE_INFINITY;

@@ -47,6 +47,8 @@ struct job {
     struct snapshot_header header;
 };
 
+enum { NODE_JOBS_MAX = 256 };
+
 struct queued {
     struct raftcore_item item;
     uint8_t *bytes; /* Of a message; NULL: none. */
@@ -63,7 +65,10 @@ struct raftcore_node {
     struct storage storage;
     struct raftcore *core;
     struct raftcore_node_report report;
-    uint64_t now_ns, deadline_ns, last_unit_ns, prepared_ns;
+    struct wal_options wal; /* What options.wal points to. */
+    bool begun;             /* There was a log before. */
+    bool is_empty;          /* The state machine holds nothing that counts: no RESTORE has been carried out yet. */
+    uint64_t now_ns, deadline_ns, last_unit_ns, prepared_ns, kept_up_ns;
     uint64_t told_sequence; /* Durable, as the core knows it. */
     uint64_t told_covered;
     char failed[NODE_TEXT_BYTES];
@@ -136,8 +141,9 @@ void node_start_job(struct raftcore_node *node, struct job *job);
 void node_finish_jobs(struct raftcore_node *node);
 void node_free_job(struct raftcore_node *node, struct job *job);
 void node_drop_jobs(struct raftcore_node *node);
-/* No job is being done when it returns. */
-void node_wait_for_worker(struct raftcore_node *node);
+/* From the one to the other no job is done, and nobody else touches the log. */
+void node_claim_worker(struct raftcore_node *node);
+void node_release_worker(struct raftcore_node *node);
 void node_worker_close(struct raftcore_node *node);
 
 /* --- node_snapshot.c ----------------------------------------------------------------------------- */

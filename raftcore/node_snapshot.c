@@ -34,6 +34,16 @@ void node_look_for_snapshot(struct raftcore_node *node)
     }
 }
 
+static void tell_taken(struct raftcore_node *node, const struct snapshot_header *header)
+{
+    struct raftcore_event event = {
+        .kind = RAFTCORE_SNAPSHOT_TAKEN,
+        .snapshot = {
+            .snapshot = {.index = header->index, .term = header->term, .id = header->id, .bytes = header->file_bytes},
+            .keep = node->options.keep_entries}};
+    (void)node_step(node, &event);
+}
+
 int raftcore_node_snapshot_begin(struct raftcore_node *node)
 {
     const struct snapshot_info *newest = snapshot_store_newest(&node->snapshots, UINT64_MAX);
@@ -42,8 +52,14 @@ int raftcore_node_snapshot_begin(struct raftcore_node *node)
     if (node->failed[0] != 0) {
         return -EIO;
     }
+    if (node->is_empty) {
+        return -EALREADY; /* Restore first: there is no state yet. */
+    }
     bool is_new = newest == NULL || newest->header.index < header.index;
     uint64_t as_of = ZOO(snapshot_with_newer_members) ? UINT64_MAX : header.index;
+    if (!is_new && newest->header.index <= node->applied) {
+        tell_taken(node, &newest->header); /* It came from a leader when the core had no need of it. */
+    }
     if (node->snapshot_open || node->snapshot_ending || !is_new || header.index != node->last_given ||
         !raftcore_term(node->core, header.index, &header.term) ||
         !raftcore_configuration_at(node->core, as_of, &header.configuration)) {
@@ -77,16 +93,6 @@ void raftcore_node_snapshot_abort(struct raftcore_node *node)
         snapshot_writer_abort(&node->writer);
         node->snapshot_open = false;
     }
-}
-
-static void tell_taken(struct raftcore_node *node, const struct snapshot_header *header)
-{
-    struct raftcore_event event = {
-        .kind = RAFTCORE_SNAPSHOT_TAKEN,
-        .snapshot = {
-            .snapshot = {.index = header->index, .term = header->term, .id = header->id, .bytes = header->file_bytes},
-            .keep = node->options.keep_entries}};
-    (void)node_step(node, &event);
 }
 
 int raftcore_node_snapshot_end(struct raftcore_node *node)

@@ -22,7 +22,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-enum { REPLAY_AGAIN_NS = 100000000, QUIET_NS = 50000000, PREPARE_AGAIN_NS = 100000000 };
+enum { REPLAY_AGAIN_NS = 100000000, QUIET_NS = 50000000, PREPARE_AGAIN_NS = 100000000, KEEP_UP_NS = 10000000 };
 
 /* --- payloads ------------------------------------------------------------------------------------ */
 
@@ -141,25 +141,44 @@ void node_free_job(struct raftcore_node *node, struct job *job)
     memory_resize(&node->memory, job, sizeof(*job), 0);
 }
 
+/* A log without threads has nobody else. */
+static bool keeps_up_itself(const struct raftcore_node *node)
+{
+    const struct wal_options *wal = node->options.wal;
+    return wal != NULL && (wal->flags & WAL_NO_THREADS) != 0 && node->failed[0] == 0;
+}
+
 bool raftcore_node_has_work(struct raftcore_node *node)
 {
+    bool is_due = keeps_up_itself(node) && node->now_ns - node->kept_up_ns >= KEEP_UP_NS;
     (void)pthread_mutex_lock(&node->lock);
-    bool has = node->todo != NULL && !node->working;
+    bool has = (node->todo != NULL || is_due) && !node->working;
     (void)pthread_mutex_unlock(&node->lock);
     return has;
 }
 
-void node_wait_for_worker(struct raftcore_node *node)
+/* The place of whoever works; false: it is taken. */
+static bool try_to_claim(struct raftcore_node *node)
 {
-    for (;;) {
-        (void)pthread_mutex_lock(&node->lock);
-        bool working = node->working;
-        (void)pthread_mutex_unlock(&node->lock);
-        if (!working) {
-            return;
-        }
+    (void)pthread_mutex_lock(&node->lock);
+    bool is_free = !node->working;
+    node->working = true;
+    (void)pthread_mutex_unlock(&node->lock);
+    return is_free;
+}
+
+void node_claim_worker(struct raftcore_node *node)
+{
+    while (!try_to_claim(node)) {
         (void)poll(NULL, 0, 1);
     }
+}
+
+void node_release_worker(struct raftcore_node *node)
+{
+    (void)pthread_mutex_lock(&node->lock);
+    node->working = false;
+    (void)pthread_mutex_unlock(&node->lock);
 }
 
 /* --- doing --------------------------------------------------------------------------------------- */
@@ -246,12 +265,12 @@ static int (*const job_table[JOB_KINDS])(struct raftcore_node *node, struct job 
  * a while, by the caller's clock. */
 static bool keep_up(struct raftcore_node *node)
 {
-    const struct wal_options *wal = node->options.wal;
     bool more = false;
-    if (wal == NULL || (wal->flags & WAL_NO_THREADS) == 0 || node->failed[0] != 0) {
+    if (!keeps_up_itself(node) || !try_to_claim(node)) {
         return false;
     }
     uint32_t flags = 0;
+    node->kept_up_ns = node->now_ns;
     if (node->storage.ticket_count == 0 && node->now_ns - node->last_unit_ns >= QUIET_NS) {
         flags |= WAL_MAINTAIN_MARK;
     }
@@ -259,7 +278,9 @@ static bool keep_up(struct raftcore_node *node)
         flags |= WAL_MAINTAIN_PREPARE;
         node->prepared_ns = node->now_ns;
     }
-    return wal_maintain(node->storage.log, flags, &more) == 0 && more;
+    int status = node->storage.log == NULL ? WAL_EPOISONED : wal_maintain(node->storage.log, flags, &more);
+    node_release_worker(node);
+    return status == 0 && more;
 }
 
 bool raftcore_node_work(struct raftcore_node *node)

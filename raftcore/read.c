@@ -125,6 +125,9 @@ static struct read *add(struct raftcore *core, uint64_t context, uint64_t from)
 int on_read(struct raftcore *core, const struct raftcore_event *event)
 {
     bool lease = event->read.lease;
+    if (core->snapshot_damaged) {
+        return RAFTCORE_REASON_DAMAGED; /* The state machine has nothing yet. */
+    }
     if (!core_is_leader(core) && core->leader == 0) {
         return RAFTCORE_REASON_NOT_LEADER;
     }

@@ -101,14 +101,16 @@ void repair_covered(struct raftcore *core, uint64_t to)
 
 void repair_by_snapshot(struct raftcore *core)
 {
-    uint64_t end = 0;
+    uint64_t end = 0, term = 0;
     for (uint32_t i = 0; i < core->hole_count && core->holes[i].last <= core->snapshot.index; i++) {
         end = core->holes[i].last;
+        term = core->holes[i].anchor_index == end ? core->holes[i].anchor_term : 0;
     }
     if (end == 0 || core->snapshot_damaged || !persist_reserve(core, 0, 0)) {
         return;
     }
     persist_compact(core, end + 1);
+    core->log.before_term = end == core->snapshot.index ? core->snapshot.term : term; /* 0: nobody here knows. */
     core->output.compact_to = end + 1 > core->output.compact_to ? end + 1 : core->output.compact_to;
     repair_covered(core, end);
 }

@@ -81,29 +81,44 @@ static int do_io(struct wal_io *io, enum wal_io_kind kind, int file, uint64_t of
     return result == 0 && kind == WAL_IO_READ && op.moved_bytes < size ? -EBADMSG : result;
 }
 
+/* The file of that index reads, every byte. */
+static bool reads_whole(struct wal_io *io, uint64_t index, const struct raftcore_allocator *allocator, uint64_t *id)
+{
+    struct snapshot_reader reader;
+    bool reads = snapshot_reader_open(&reader, io, index, allocator) == 0 && snapshot_reader_verify(&reader) == 0;
+    *id = reads ? reader.header.id : 0;
+    snapshot_reader_close(&reader);
+    return reads;
+}
+
 /* Step 3: what is in the file counts from here on. */
-static int give_name(struct wal_io *io, int file, const char *temporary, uint64_t index,
+static int give_name(struct wal_io *io, int file, const char *temporary, const struct snapshot_header *header,
                      const struct raftcore_allocator *allocator)
 {
-    char name[SNAPSHOT_NAME_BYTES];
-    name_of(index, "", name);
+    char name[SNAPSHOT_NAME_BYTES], old[SNAPSHOT_NAME_BYTES];
+    name_of(header->index, "", name);
+    name_of(header->index, ".old", old);
     int result = ZOO(snapshot_not_synced) ? 0 : do_io(io, WAL_IO_SYNC, file, 0, NULL, 0);
     if (result != 0) {
         return result;
     }
     result = io->ops->rename(io, temporary, name);
-    if (result == -EEXIST) {
-        struct snapshot_reader reader;
-        bool reads = snapshot_reader_open(&reader, io, index, allocator) == 0 && snapshot_reader_verify(&reader) == 0;
-        snapshot_reader_close(&reader);
-        if (reads) {
-            return -EEXIST;
+    bool replaces = result == -EEXIST;
+    if (replaces) {
+        uint64_t id = 0;
+        if (reads_whole(io, header->index, allocator, &id)) { /* Perhaps of a try whose last step failed. */
+            return id == header->id ? io->ops->sync_directory(io) : -EEXIST;
         }
-        result = io->ops->unlink(io, name);
+        /* The damaged one, whose header may be all that this node has, goes only when the new one is there for good. */
+        result = io->ops->rename(io, name, old);
+        result = result == 0 ? io->ops->sync_directory(io) : result;
         result = result == 0 ? io->ops->rename(io, temporary, name) : result;
     }
     if (result == 0 && !ZOO(snapshot_directory_not_synced)) {
         result = io->ops->sync_directory(io);
+    }
+    if (result == 0 && replaces) {
+        (void)io->ops->unlink(io, old);
     }
     return result;
 }
@@ -203,7 +218,7 @@ int snapshot_writer_finish(struct snapshot_writer *writer, struct snapshot_heade
     int result = writer->filled > 0 ? put_chunk(writer) : 0;
     result = result == 0 ? put_end(writer) : result;
     if (result == 0) {
-        result = give_name(writer->io, writer->file, temporary, writer->header.index, &writer->buffer.memory.allocator);
+        result = give_name(writer->io, writer->file, temporary, &writer->header, &writer->buffer.memory.allocator);
     }
     *header = writer->header;
     snapshot_writer_abort(writer);
@@ -287,8 +302,7 @@ int snapshot_receiver_finish(struct snapshot_receiver *receiver, struct snapshot
     name_of(receiver->expected.index, ".in", temporary);
     int result = check_received(receiver, temporary, header);
     if (result == 0) {
-        result = give_name(receiver->io, receiver->file, temporary, receiver->expected.index,
-                           &receiver->buffer.memory.allocator);
+        result = give_name(receiver->io, receiver->file, temporary, header, &receiver->buffer.memory.allocator);
     }
     snapshot_receiver_abort(receiver);
     return result;
@@ -546,11 +560,15 @@ int snapshot_store_open(struct snapshot_store *store, struct wal_io *io, uint64_
         if (!index_of(found.names[i], &index, &end)) {
             continue;
         }
-        if (*end != 0) {
-            (void)io->ops->unlink(io, found.names[i]); /* Half made. */
-            continue;
+        char name[SNAPSHOT_NAME_BYTES];
+        name_of(index, "", name);
+        if (strcmp(end, ".old") == 0 && io->ops->rename(io, found.names[i], name) == 0) {
+            result = take_up(store, name, index); /* A crash came before what was to take its place. */
+        } else if (*end != 0) {
+            (void)io->ops->unlink(io, found.names[i]); /* Half made, or replaced. */
+        } else {
+            result = take_up(store, found.names[i], index);
         }
-        result = take_up(store, found.names[i], index);
     }
     return result;
 }

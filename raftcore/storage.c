@@ -331,7 +331,8 @@ int storage_compact(struct storage *storage, uint64_t first_kept)
     struct wal_cursor *cursor;
     struct wal_record before;
     if (wal_cursor_open(storage->log, first_kept - 1, &cursor) == 0) {
-        if (wal_cursor_next(cursor, &before) == 0 && before.index == first_kept - 1) {
+        if (wal_cursor_next(cursor, &before) == 0 && before.index == first_kept - 1 &&
+            before.type != STORAGE_HOLE_TYPE) {
             storage->metadata.before_index = first_kept - 1;
             storage->metadata.before_term = before.tag;
         }

@@ -132,6 +132,8 @@ bool storage_term_at(const struct storage *storage, uint64_t index, uint64_t *te
 
 int storage_open_directory(struct storage *storage, uint32_t number, bool make, struct wal_io **io);
 struct wal_options storage_wal_options(const struct storage *storage, uint32_t more_flags);
+/* Is it the name of a log's directory, and of which? */
+bool storage_is_log_name(const char *name, unsigned *number);
 /* Says what failed; returns the status. */
 int storage_tell(struct storage *storage, int status, const char *what, const char *detail);
 /* The words of the log's own last failure. */

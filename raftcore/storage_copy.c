@@ -168,6 +168,9 @@ int storage_copy(struct storage *storage, struct wal *from, uint32_t number, con
     if (io != NULL) {
         io->ops->destroy(io);
     }
+    if (status != 0) { /* The old log goes on, and the room that this one took is needed. */
+        (void)storage->options.disk->ops->remove(storage->options.disk, name);
+    }
     memory_resize(&storage->memory, copy.records, copy.records == NULL ? 0 : RECORDS_MAX * sizeof(*copy.records), 0);
     memory_resize(&storage->memory, copy.staging, copy.staging == NULL ? 0 : STAGING_BYTES, 0);
     return status == 0 ? 0 : storage_tell(storage, status, "the log could not be written anew", verdict.text);

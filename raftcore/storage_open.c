@@ -81,16 +81,21 @@ struct directories {
     uint32_t count;
 };
 
+bool storage_is_log_name(const char *name, unsigned *number)
+{
+    char again[32];
+    if (sscanf(name, "log-%9u", number) != 1) {
+        return false;
+    }
+    (void)snprintf(again, sizeof(again), "log-%u", *number);
+    return strcmp(again, name) == 0 && *number != 0;
+}
+
 static int note_directory(void *context, const char *name)
 {
     struct directories *found = context;
     unsigned number;
-    char again[32];
-    if (sscanf(name, "log-%9u", &number) != 1) {
-        return 0;
-    }
-    (void)snprintf(again, sizeof(again), "log-%u", number);
-    if (strcmp(again, name) != 0 || number == 0) {
+    if (!storage_is_log_name(name, &number)) {
         return 0;
     }
     if (found->count == DIRECTORIES_MAX) {
@@ -248,9 +253,11 @@ static int open_damaged(struct storage *storage, const struct snapshot_info *bas
     if (ZOO(damaged_entry_taken_as_end)) {
         reads_behind = false;
     }
-    if (status == 0 && is_only_voter(storage, &base->header.configuration) && !storage->options.accept_alone) {
+    bool is_alone = status == 0 && is_only_voter(storage, &base->header.configuration);
+    if (is_alone && !storage->options.accept_alone) {
         status = storage_tell(storage, found, "the only voter's log is damaged, and no peer can mend it", verdict.text);
     }
+    reads_behind = reads_behind && !is_alone; /* Nobody could fill a hole. */
     if (status == 0 && found == WAL_ECORRUPT && reads_behind) {
         /* Only damage in front of a readable end leaves the hard state exact (B3). */
         storage->uncertain = verdict.row != 6 || storage_ends_in_hole(storage);
@@ -342,6 +349,19 @@ static int check_identity(struct storage *storage)
 }
 
 /* --- log and snapshot ---------------------------------------------------------------------------- */
+
+/* Whether what stands behind the snapshot joins it cannot be told, for the entry at its index does not read. It goes;
+ * but it was acknowledged, and nobody who lacks it is to get this node's vote (B6, B11). */
+static void keep_as_floor(struct storage *storage, uint64_t last)
+{
+    struct raftcore_hard_state *hard = &storage->metadata.hard;
+    uint64_t term = 0;
+    (void)storage_term_at(storage, last, &term);
+    if (term > hard->floor_term || (term == hard->floor_term && last > hard->floor_index)) {
+        hard->floor_term = term;
+        hard->floor_index = last;
+    }
+}
 
 /* The log is emptied and begins behind the snapshot (A27, A28). */
 static int begin_behind(struct storage *storage, const struct snapshot_header *snapshot)
@@ -446,6 +466,9 @@ static int join(struct storage *storage, const struct snapshot_info *snapshot, b
     }
     int status = 0;
     if (!joins) {
+        if (storage_is_lost(storage, header->index)) {
+            keep_as_floor(storage, last);
+        }
         status = begin_behind(storage, header);
         at_end = false;
     } else if (at_end && storage->holes[storage->hole_count - 1].first > header->index) {
@@ -502,6 +525,9 @@ static int open_existing(struct storage *storage, const struct directories *foun
     status = open_log(storage, 0);
     if (status == WAL_ENOENT && storage->options.create && base->header.index == 0) {
         return open_log(storage, WAL_CREATE); /* A crash came between the directory and its first segment. */
+    }
+    if (status == WAL_EUNCERTAIN || status == WAL_ECORRUPT) {
+        status = open_log(storage, 0); /* A read that failed once may succeed: nothing is decided by that. */
     }
     if (status == WAL_EUNCERTAIN || status == WAL_ECORRUPT) {
         status = open_damaged(storage, base, status);

@@ -16,6 +16,8 @@
 
 #include "raftcore/configuration.h"
 
+#include <string.h>
+
 /* --- reading all --------------------------------------------------------------------------------- */
 
 static bool note_term(struct storage *storage, uint64_t index, uint64_t term)
@@ -140,9 +142,12 @@ void storage_widen_holes(struct storage *storage, uint64_t above)
         for (uint32_t r = 0; r < storage->run_count && storage->runs[r].first_index < hole->first; r++) {
             term_before = storage->runs[r].term;
         }
-        uint64_t lowest = i > 0 ? storage->holes[i - 1].last + 1 : above + 1;
-        if (hole->anchor_index != 0 && term_before != 0 && term_before != hole->anchor_term && lowest < hole->first) {
-            hole->first = lowest;
+        if (hole->anchor_index != 0 && term_before != 0 && term_before != hole->anchor_term &&
+            above + 1 < hole->first) {
+            hole->first = above + 1; /* Those below it belong to it. */
+            storage->hole_count -= i;
+            memmove(storage->holes, hole, storage->hole_count * sizeof(*hole));
+            i = 0;
         }
     }
 }

@@ -393,6 +393,7 @@ void world_start(struct world *world, unsigned id)
                                                      .check_everything = true},
                                             .cluster_id = CLUSTER_ID,
                                             .session = ++world->sessions,
+                                            .now_ns = world_local_ns(world, id),
                                             .create = !node->made,
                                             .first_members = node->joins_later ? NULL : &world->members,
                                             .wal = &world->wal,
