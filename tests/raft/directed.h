@@ -12,6 +12,10 @@ struct directed {
 extern const struct directed directed_tests[];
 extern const unsigned directed_count;
 
+/* Those that no other test missed (directed_rules.c). */
+extern const struct directed directed_rules[];
+extern const unsigned directed_rules_count;
+
 /* What a review found (directed_found.c). */
 extern const struct directed directed_found[];
 extern const unsigned directed_found_count;

@@ -1,4 +1,4 @@
-/* test_raft_rules.c - the stories of directed.c and directed_found.c, each a test. */
+/* test_raft_rules.c - the stories of directed*.c, each a test. */
 
 #include "tests/raft/directed.h"
 
@@ -29,10 +29,11 @@ static void add(struct CMUnitTest *tests, const struct directed *stories, unsign
 
 int main(void)
 {
-    unsigned count = directed_count + directed_found_count;
+    unsigned count = directed_count + directed_rules_count + directed_found_count;
     struct CMUnitTest *tests = calloc(count, sizeof(*tests));
     add(tests, directed_tests, directed_count);
-    add(tests + directed_count, directed_found, directed_found_count);
+    add(tests + directed_count, directed_rules, directed_rules_count);
+    add(tests + directed_count + directed_rules_count, directed_found, directed_found_count);
     int failed = _cmocka_run_group_tests("rules", tests, count, NULL, NULL);
     free(tests);
     return failed;
