@@ -14,6 +14,7 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 const char *program_name = "bench";
 
 static volatile sig_atomic_t interrupt_seen;
+static atomic_flag failure_kept = ATOMIC_FLAG_INIT; /* Threads may fail together: the first one's text stays. */
+static char failure[256];
 static char workplace[WORKPLACE_PATH_BYTES]; /* "": none was made. */
 
 uint64_t clock_ns(void)
@@ -76,10 +79,18 @@ int failed(const char *what, const struct wal *log, int result)
     char text[512] = "";
     if (log != NULL)
         wal_errmsg(log, text, sizeof(text));
-    if (!interrupted())
-        fprintf(stderr, "%s: %s: %s%s%s\n", program_name, what,
-                result < -1000 ? wal_strerror(result) : strerror(-result), text[0] != 0 ? ": " : "", text);
+    if (interrupted())
+        return -1;
+    const char *why = result < -1000 ? wal_strerror(result) : strerror(-result);
+    fprintf(stderr, "%s: %s: %s%s%s\n", program_name, what, why, text[0] != 0 ? ": " : "", text);
+    if (!atomic_flag_test_and_set(&failure_kept))
+        snprintf(failure, sizeof(failure), "%.160s: %s", what, why);
     return -1;
+}
+
+const char *failure_told(void)
+{
+    return failure;
 }
 
 int close_log(struct wal *log, int result)

@@ -26,6 +26,9 @@ bool interrupted(void);
  * be NULL. */
 int failed(const char *what, const struct wal *log, int result);
 
+/* What failed() said first; "": nothing yet. */
+const char *failure_told(void);
+
 /* log may be NULL: it was not opened. What failed first is what is told and returned. */
 int close_log(struct wal *log, int result);
 

@@ -124,7 +124,7 @@ static void tell_places(const struct json_value *old, const struct json_value *n
     (void)json_u64(json_member(old, "emulated_ns"), &emulated_old);
     (void)json_u64(json_member(new, "emulated_ns"), &emulated_new);
     if (partial_old || partial_new)
-        fprintf(stderr, "walbench: note: a run was interrupted; its figures may stand on a few operations\n");
+        fprintf(stderr, "walbench: note: a run was interrupted or failed; its figures may stand on a few operations\n");
     if (emulated_old != emulated_new)
         fprintf(stderr, "walbench: note: the disks emulated differ\n");
 }

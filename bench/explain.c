@@ -135,6 +135,7 @@ static int explain_result(const char *path)
     uint64_t emulated_ns = 0;
     char text[24];
     bool partial = false;
+    const char *stopped = json_text(json_member(root, "stopped_by")); /* Older results have none. */
     (void)json_u64(json_member(root, "emulated_ns"), &emulated_ns);
     (void)json_bool(json_member(root, "partial"), &partial);
     explain_environment(root);
@@ -142,7 +143,7 @@ static int explain_result(const char *path)
         printf("EMULATED: %s was added to every sync; this says nothing about the disk.\n",
                duration_text(emulated_ns, text));
     if (partial)
-        printf("PARTIAL: the run was interrupted.\n");
+        printf("PARTIAL: the run was stopped: %s.\n", stopped != NULL ? stopped : "interrupted");
     printf("\n%s\n", sentence != NULL ? sentence : "");
     if (plausibility != NULL)
         printf("%s\n", plausibility);

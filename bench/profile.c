@@ -4,7 +4,8 @@
  * the dot-separated words of the row's id; without words, the first durable row of the run. STAT is p50, p90, p99,
  * p999, p9999, min, mean, max (durations), rate (operations a second) or records_per_sync. OPERATOR is < or >.
  *
- * Invariants: what no row can decide is no pass: assertion_decide says so, and the program ends with a usage error. */
+ * Invariants: what nothing has decided is no pass. Words that no row has are a usage error, told before anything is
+ * measured; an assertion whose rows were all skipped fails as undecided. */
 
 #define _GNU_SOURCE
 #include "bench/profile.h"
@@ -84,6 +85,11 @@ struct parts {
     double value;
 };
 
+static bool is_duration(const char *statistic)
+{
+    return strcmp(statistic, "rate") != 0 && strcmp(statistic, "records_per_sync") != 0;
+}
+
 static const char *take_value(const char *text, struct parts *parts)
 {
     static const struct {
@@ -96,7 +102,7 @@ static const char *take_value(const char *text, struct parts *parts)
     parts->value = strtod(text, &end);
     if (end == text || text[0] < '0' || text[0] > '9')
         return "a number is wanted behind < or >";
-    bool duration = strcmp(parts->statistic, "rate") != 0 && strcmp(parts->statistic, "records_per_sync") != 0;
+    bool duration = is_duration(parts->statistic);
     for (unsigned i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         if (strcmp(end, units[i].name) != 0)
             continue;
@@ -160,17 +166,32 @@ static bool has_words(const char *id, const char *words)
     return true;
 }
 
+static bool is_about(const struct parts *parts, const struct row *row)
+{
+    return parts->words[0] != 0 ? has_words(row->id, parts->words) : row->durable;
+}
+
+bool assertion_has_row(const struct result *result, const char *text)
+{
+    struct parts parts;
+    for (unsigned i = 0; i < result->row_count && take_apart(text, &parts) == NULL; i++)
+        if (is_about(&parts, result->rows[i]))
+            return true;
+    return false;
+}
+
 bool assertion_decide(struct result *result, const char *text)
 {
     struct parts parts;
     struct assertion decided = {.ok = true};
     bool any = false;
-    if (take_apart(text, &parts) != NULL || result->assertion_count == ASSERTIONS_MAX)
+    if (!assertion_has_row(result, text) || result->assertion_count == ASSERTIONS_MAX)
         return false;
+    (void)take_apart(text, &parts);
     for (unsigned i = 0; i < result->row_count; i++) {
         const struct row *row = result->rows[i];
         double value = 0;
-        if (!row_measured(row) || !has_words(row->id, parts.words) || (parts.words[0] == 0 && (any || !row->durable)))
+        if (!row_measured(row) || !is_about(&parts, row) || (parts.words[0] == 0 && any))
             continue;
         row_statistic(row, parts.statistic, &value);
         bool ok = parts.below ? value < parts.value : value > parts.value;
@@ -181,8 +202,8 @@ bool assertion_decide(struct result *result, const char *text)
         decided.ok = decided.ok && ok;
         any = true;
     }
-    if (!any)
-        return false;
+    decided.ok = decided.ok && any;
+    decided.duration = is_duration(parts.statistic);
     snprintf(decided.text, sizeof(decided.text), "%s", text);
     result->assertions[result->assertion_count++] = decided;
     return true;

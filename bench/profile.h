@@ -26,8 +26,11 @@ const struct profile *profile_find(const char *name);
 /* Is text an assertion, "[WORDS.]STAT<VALUE[UNIT]"? NULL, or what is wrong with it. */
 const char *assertion_check(const char *text);
 
+/* Is there a row, measured or not, that this is about? Without words: a durable one. */
+bool assertion_has_row(const struct result *result, const char *text);
+
 /* Decides it: all measured rows that have its words in their id must hold. It is added to the result, with the row that
- * decided. False: no row has these words. */
+ * decided; when none of its rows was measured, as not ok. False: no row has these words. */
 bool assertion_decide(struct result *result, const char *text);
 
 /* A statistic of a row: "p50", "p99", "p999", "max", "mean", "min" in ns, "rate" in operations a second,

@@ -90,6 +90,14 @@ bool row_measured(const struct row *row)
     return row->skipped[0] == 0 && row->operations != 0 && row->elapsed_ns != 0;
 }
 
+bool result_measured(const struct result *result)
+{
+    for (unsigned i = 0; i < result->row_count; i++)
+        if (row_measured(result->rows[i]))
+            return true;
+    return false;
+}
+
 double row_rate(const struct row *row)
 {
     return row_measured(row) ? (double)row->operations * 1e9 / (double)row->elapsed_ns : 0;

@@ -59,8 +59,9 @@ struct row {
 
 struct assertion {
     char text[128];
-    char row[ROW_ID_BYTES]; /* That decided it. */
+    char row[ROW_ID_BYTES]; /* That decided it; "": nothing did, as no row that it is about was measured. */
     double value;
+    bool duration; /* The value is one, in ns. */
     bool ok;
 };
 
@@ -72,7 +73,7 @@ struct result {
     double seconds, warm_seconds; /* Of a row in all, of a row in each round. */
     unsigned rounds;
     uint64_t seed;
-    bool partial; /* Interrupted. */
+    char stopped[256]; /* What ended the run before its time: "interrupted", or what failed; "": it is whole. */
     uint64_t emulated_ns;
     char emulated_name[32];
     struct device_facts device;
@@ -99,7 +100,8 @@ void stage_add(struct stage *stage, uint64_t count, uint64_t mean_ns, uint64_t p
 void stage_add_histogram(struct stage *stage, const struct histogram *histogram);
 
 bool row_measured(const struct row *row);
-double row_rate(const struct row *row); /* Operations a second, over all rounds. */
+bool result_measured(const struct result *result); /* Any row of it. */
+double row_rate(const struct row *row);            /* Operations a second, over all rounds. */
 double row_records_rate(const struct row *row);
 double row_records_per_sync(const struct row *row); /* 0: not known. */
 
@@ -109,6 +111,9 @@ int result_write_json(const struct result *result, FILE *to);
 /* result_text.c: the table, and what stands below it. Widths are for a terminal of 120 columns. */
 enum table_form { TABLE_TEXT, TABLE_MARKDOWN, TABLE_CSV };
 void result_print(const struct result *result, enum table_form form, bool histograms, FILE *to);
+/* "FAIL: p99<1ms (ROW: 2.10 ms)". */
+enum { ASSERTION_TEXT_BYTES = 320 };
+const char *assertion_text(const struct assertion *assertion, char text[ASSERTION_TEXT_BYTES]);
 /* "123 us", "1.23 ms". */
 const char *duration_text(uint64_t ns, char text[24]);
 const char *count_text(double value, char text[24]); /* 12.3k, 1.23M: three digits. */

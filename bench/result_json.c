@@ -152,7 +152,8 @@ static void put_head(struct json_writer *json, const struct result *result)
     gmtime_r(&result->started, &parts);
     strftime(started, sizeof(started), "%Y-%m-%dT%H:%M:%SZ", &parts);
     put_text(json, "started", started);
-    put_bool(json, "partial", result->partial);
+    put_bool(json, "partial", result->stopped[0] != 0);
+    put_text(json, "stopped_by", result->stopped[0] != 0 ? result->stopped : NULL);
     put_u64(json, "time_ns", (uint64_t)(result->seconds * 1e9));
     put_u64(json, "warmup_ns", (uint64_t)(result->warm_seconds * 1e9));
     put_u64(json, "rounds", result->rounds);
@@ -180,8 +181,13 @@ int result_write_json(const struct result *result, FILE *to)
         const struct assertion *assertion = &result->assertions[i];
         json_open_object(&json);
         put_text(&json, "expression", assertion->text);
-        put_text(&json, "row", assertion->row);
-        put_double(&json, "value", assertion->value);
+        put_text(&json, "row", assertion->row[0] != 0 ? assertion->row : NULL);
+        if (assertion->row[0] != 0) {
+            put_double(&json, "value", assertion->value);
+        } else {
+            json_put_name(&json, "value");
+            json_put_null(&json);
+        }
         put_bool(&json, "ok", assertion->ok);
         json_close_object(&json);
     }

@@ -238,15 +238,24 @@ static void print_ratios(const struct result *result, FILE *to)
     }
 }
 
+const char *assertion_text(const struct assertion *assertion, char text[ASSERTION_TEXT_BYTES])
+{
+    char value[24];
+    if (assertion->row[0] == 0)
+        snprintf(text, ASSERTION_TEXT_BYTES, "UNDECIDED: %s (no row that it is about was measured)", assertion->text);
+    else
+        snprintf(text, ASSERTION_TEXT_BYTES, "%s: %s (%s: %s)", assertion->ok ? "PASS" : "FAIL", assertion->text,
+                 assertion->row,
+                 assertion->duration ? duration_text((uint64_t)assertion->value, value)
+                                     : count_text(assertion->value, value));
+    return text;
+}
+
 static void print_assertions(const struct result *result, FILE *to)
 {
-    for (unsigned i = 0; i < result->assertion_count; i++) {
-        const struct assertion *assertion = &result->assertions[i];
-        char value[24];
-        bool duration = strstr(assertion->text, "rate") == NULL && strstr(assertion->text, "records_per_sync") == NULL;
-        fprintf(to, "%s: %s (%s: %s)\n", assertion->ok ? "PASS" : "FAIL", assertion->text, assertion->row,
-                duration ? duration_text((uint64_t)assertion->value, value) : count_text(assertion->value, value));
-    }
+    char text[ASSERTION_TEXT_BYTES];
+    for (unsigned i = 0; i < result->assertion_count; i++)
+        fprintf(to, "%s\n", assertion_text(&result->assertions[i], text));
 }
 
 void result_print(const struct result *result, enum table_form form, bool histograms, FILE *to)
@@ -264,8 +273,8 @@ void result_print(const struct result *result, enum table_form form, bool histog
     for (unsigned i = 0; i < result->row_count && histograms; i++)
         print_histogram(result->rows[i], to);
     fputc('\n', to);
-    if (result->partial)
-        fputs("PARTIAL: interrupted; what there is may stand on a few operations\n", to);
+    if (result->stopped[0] != 0)
+        fprintf(to, "PARTIAL: %s; what there is may stand on a few operations\n", result->stopped);
     print_assertions(result, to);
     if (result->plausibility[0] != 0)
         fprintf(to, "%s\n", result->plausibility);

@@ -178,8 +178,9 @@ static void say_peers(struct result *result)
     best = best != NULL ? best : plain;
     say(result, "In one sentence: ");
     if (own == NULL || best == NULL) {
-        say(result, result->partial ? "interrupted before there was anything to compare with."
-                                    : "there is nothing to compare with; make bench-peers builds the programs.");
+        say(result, result->stopped[0] != 0
+                        ? "stopped before there was anything to compare with."
+                        : "there is nothing to compare with; make bench-peers builds the programs.");
         return;
     }
     say(result,
@@ -244,6 +245,10 @@ static void judge_device(struct result *result)
 void result_conclude(struct result *result)
 {
     result->sentence[0] = result->plausibility[0] = 0;
+    if (!result_measured(result)) {
+        say(result, "In one sentence: nothing was measured.");
+        return;
+    }
     if (strcmp(result->command, "recover") == 0) {
         say_recovery(result);
         return;

@@ -13,6 +13,7 @@
 #include "bench/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -170,6 +171,16 @@ static int run_log(struct session *session, struct row *row)
 
 /* --- rows written by hand ------------------------------------------------------------------------ */
 
+/* Nothing was done in the row's time: whoever reads the table is told why. Of a row that other rounds have measured,
+ * these stand. */
+static void tell_why_empty(struct row *row, uint64_t file_bytes)
+{
+    if (row->operations == 0)
+        snprintf(row->skipped, sizeof(row->skipped),
+                 "the warm-up came to the end of its file of %" PRIu64 " MiB: a shorter --warmup, or a smaller --size",
+                 file_bytes >> 20);
+}
+
 static int run_write(struct session *session, struct row *row)
 {
     const struct settings *settings = session->settings;
@@ -178,7 +189,9 @@ static int run_write(struct session *session, struct row *row)
         return failed("memory", NULL, -ENOMEM);
     int result = writer_run(row, session->directory, session->file_bytes, settings->warm_seconds,
                             settings->seconds / settings->rounds, writing, row->skipped);
-    if (result == 0 && !interrupted()) {
+    if (result == 0 && !interrupted() && writing->latency.count == 0) {
+        tell_why_empty(row, session->file_bytes);
+    } else if (result == 0 && !interrupted()) {
         row_add_round(row, &writing->latency, writing->elapsed_ns);
         row->records_done += writing->latency.count;
         row->bytes += writing->latency.count * row->size_bytes;
@@ -211,6 +224,14 @@ static bool has_kind(const struct session *session, enum row_kind kind)
 {
     for (unsigned i = 0; i < session->result.row_count; i++)
         if (session->result.rows[i]->kind == kind)
+            return true;
+    return false;
+}
+
+static bool has_work(const struct session *session)
+{
+    for (unsigned i = 0; i < session->result.row_count; i++)
+        if (session->result.rows[i]->skipped[0] == 0)
             return true;
     return false;
 }
@@ -270,14 +291,34 @@ static int run_round(struct session *session, unsigned round, uint64_t *random)
     return 0;
 }
 
+/* What no row can decide is told before minutes go by. */
+static bool check_assertions(const struct session *session)
+{
+    const struct word_list *assertions = &session->settings->assertions;
+    for (unsigned i = 0; i < assertions->count; i++)
+        if (!assertion_has_row(&session->result, assertions->words[i])) {
+            fprintf(stderr, "walbench: --assert '%s': no row of this run has these words in its id\n",
+                    assertions->words[i]);
+            return false;
+        }
+    return true;
+}
+
 int session_measure(struct session *session)
 {
     uint64_t random = session->settings->seed;
-    int result = prepare(session);
+    struct result *whole = &session->result;
+    if (!check_assertions(session))
+        return EXIT_USAGE;
+    session->measuring = true;
+    int result = has_work(session) ? prepare(session) : 0;
     for (unsigned round = 0; round < session->settings->rounds && result == 0 && !interrupted(); round++)
         result = run_round(session, round, &random);
     progress(session, 0, 0, NULL);
-    session->result.partial = interrupted() || result != 0;
+    if (interrupted())
+        snprintf(whole->stopped, sizeof(whole->stopped), "interrupted");
+    else if (result != 0)
+        snprintf(whole->stopped, sizeof(whole->stopped), "failed: %s", failure_told());
     return result != 0 && !interrupted() ? EXIT_SETUP : EXIT_MEASURED;
 }
 
@@ -293,17 +334,24 @@ static int decide(struct session *session)
         snprintf(text, sizeof(text), "profile.p99<%gms", (double)profile->p99_max_ns / 1e6);
         assertion_decide(result, text);
     }
-    for (unsigned i = 0; i < settings->assertions.count; i++) {
-        if (!assertion_decide(result, settings->assertions.words[i])) {
-            fprintf(stderr, "walbench: --assert '%s': no measured row has these words in its id\n",
-                    settings->assertions.words[i]);
-            return result->partial ? EXIT_MEASURED : EXIT_USAGE;
-        }
-    }
+    for (unsigned i = 0; i < settings->assertions.count; i++)
+        assertion_decide(result, settings->assertions.words[i]);
     for (unsigned i = 0; i < result->assertion_count; i++)
         if (!result->assertions[i].ok)
             return EXIT_ASSERTION;
     return EXIT_MEASURED;
+}
+
+/* Where the table has no place for it, or a program reads it, people are told on stderr why the exit code is 1. */
+static void tell_failures(const struct session *session)
+{
+    const struct result *result = &session->result;
+    char text[ASSERTION_TEXT_BYTES];
+    if (interrupted() || (!session->settings->json && session->settings->form != TABLE_CSV))
+        return;
+    for (unsigned i = 0; i < result->assertion_count; i++)
+        if (!result->assertions[i].ok)
+            fprintf(stderr, "walbench: %s\n", assertion_text(&result->assertions[i], text));
 }
 
 /* A file is there whole, or not at all. */
@@ -340,28 +388,27 @@ static int show(const struct session *session)
     return EXIT_SETUP;
 }
 
-static bool anything_measured(const struct result *result)
+/* Tells all there is: an exit code. */
+static int conclude(struct session *session, int code)
 {
-    for (unsigned i = 0; i < result->row_count; i++)
-        if (row_measured(result->rows[i]))
-            return true;
-    return false;
+    result_conclude(&session->result);
+    int decided = decide(session);
+    int shown = show(session);
+    int written = session->settings->output != NULL ? write_output(session) : EXIT_MEASURED;
+    tell_failures(session);
+    if (code == EXIT_MEASURED && !interrupted() && !result_measured(&session->result)) {
+        fprintf(stderr, "walbench: nothing was measured; the result says of each row why\n");
+        return EXIT_SETUP;
+    }
+    return code != EXIT_MEASURED ? code : shown != EXIT_MEASURED ? shown : written != EXIT_MEASURED ? written : decided;
 }
 
 int session_end(struct session *session, int code)
 {
     if (session->directory[0] != 0 && !session->settings->keep)
         workplace_remove();
-    if (anything_measured(&session->result)) {
-        result_conclude(&session->result);
-        int decided = decide(session);
-        int shown = show(session);
-        int written = session->settings->output != NULL ? write_output(session) : EXIT_MEASURED;
-        code = code != EXIT_MEASURED      ? code
-               : shown != EXIT_MEASURED   ? shown
-               : written != EXIT_MEASURED ? written
-                                          : decided;
-    }
+    if (session->measuring)
+        code = conclude(session, code);
     if (interrupted() && code != EXIT_SETUP)
         code = EXIT_INTERRUPTED;
     result_free(&session->result);

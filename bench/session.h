@@ -11,6 +11,7 @@ struct session {
     const struct settings *settings;
     struct result result;
     char directory[WORKPLACE_PATH_BYTES]; /* Of this run; removed at its end. */
+    bool measuring;                       /* Its plan stands: there is a result to tell, whatever comes of it. */
     uint64_t file_bytes;                  /* Of the files that are written by hand. */
     uint64_t log_segment_bytes;
 };
@@ -19,7 +20,7 @@ struct session {
  * why. session_end is to be called in any case. more_bytes: room needed beside the usual files. */
 int session_begin(struct session *session, const struct settings *settings, const char *command, uint64_t more_bytes);
 
-/* Runs every row of the result in every round, in an order drawn anew. Exit code. */
+/* Checks the plan, runs every row of it in every round, in an order drawn anew. Exit code. */
 int session_measure(struct session *session);
 
 /* Prints and writes what there is, removes the directory. The exit code of the program. */

@@ -155,6 +155,38 @@ static void test_assertions_decide(void **state)
     assert_true(decide(&result, "zeroed.fdatasync.records_per_sync>3"));
     assert_false(assertion_decide(&result, "fsync.p99<1s")); /* No row: that is no pass. */
     assert_false(assertion_decide(&result, "fdata.p99<1s"));
+    assert_false(assertion_has_row(&result, "fsync.p99<1s"));
+    assert_true(assertion_has_row(&result, "append.p99<1s"));
+    result_free(&result);
+}
+
+static void test_what_was_not_measured_is_undecided(void **state)
+{
+    struct result result = {.command = "sync"};
+    char text[ASSERTION_TEXT_BYTES];
+    (void)state;
+    struct row *row = result_add(&result);
+    snprintf(row->id, sizeof(row->id), "fsync.append");
+    snprintf(row->skipped, sizeof(row->skipped), "not here");
+    assert_false(decide(&result, "p99<1s"));
+    assert_false(decide(&result, "fsync.rate>1"));
+    assert_true(strncmp(assertion_text(&result.assertions[1], text), "UNDECIDED: fsync.rate>1 ", 24) == 0);
+    result_conclude(&result);
+    assert_string_equal(result.sentence, "In one sentence: nothing was measured.");
+    result_free(&result);
+}
+
+static void test_an_assertion_tells_its_value_in_its_unit(void **state)
+{
+    struct result result = {.command = "append"};
+    char text[ASSERTION_TEXT_BYTES];
+    (void)state;
+    measured_row(&result, "log.rate1000.128", 1970000);
+    assert_true(decide(&result, "rate1000.p99<100ms"));
+    assert_string_equal(assertion_text(&result.assertions[0], text),
+                        "PASS: rate1000.p99<100ms (log.rate1000.128: 1.97 ms)");
+    assert_false(decide(&result, "log.rate>1k"));
+    assert_string_equal(assertion_text(&result.assertions[1], text), "FAIL: log.rate>1k (log.rate1000.128: 508)");
     result_free(&result);
 }
 
@@ -300,6 +332,8 @@ int main(void)
         cmocka_unit_test(test_histograms_merge),
         cmocka_unit_test(test_assertions_are_checked),
         cmocka_unit_test(test_assertions_decide),
+        cmocka_unit_test(test_what_was_not_measured_is_undecided),
+        cmocka_unit_test(test_an_assertion_tells_its_value_in_its_unit),
         cmocka_unit_test(test_numbers_of_the_command_line),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_result_is_json),

@@ -68,6 +68,12 @@ class Scratch(unittest.TestCase):
     def left_behind(self):
         return glob.glob(self.folder + "/walbench.*")
 
+    def wait_until(self, happened, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not happened():
+            self.assertLess(time.monotonic(), deadline, "it did not happen")
+            time.sleep(0.01)
+
 
 class CommandLine(Scratch):
     def test_options_may_stand_before_the_command(self):
@@ -287,6 +293,52 @@ class Decisions(Scratch):
         self.assertEqual(document["rows"][0]["id"], "fdatasync.append.buffered.2300.d1.profile")
         self.assertEqual(result(*SHORT, "--profile=postgres", self.folder)["assertions"], [])
 
+    def test_what_no_row_can_decide_is_told_before_measuring(self):
+        for words in ("fsync.p50<1s", "none.nosuch.rate>1"):
+            out, err = run("--time=60m", "--method=fdatasync,none", "--assert=p99<1s", "--assert", words, self.folder, code=2)
+            self.assertEqual(out, "")
+            self.assertIn(words, err)
+        run("--time=60m", "--method=none", "--assert=p99<1s", self.folder, code=2)  # Without words: a durable row.
+        self.assertEqual(self.left_behind(), [])
+
+    def test_rows_that_were_all_skipped(self):
+        path = self.path("none.json")
+        for arguments, reason in (
+            (["--method=fdatasync", "--size=100", "--direct=direct", "--assert=p99<1us"], "direct I/O wants"),
+            (["--method=uring-dsync", "--direct=direct"], "no io_uring"),
+            (["--method=uring-dsync", "--depth=4", "--emulate=hdd"], "one thing durable at a time"),
+            (["--layout=append", "--size=1M", "--warmup=60m", "--direct=buffered"], "the warm-up"),
+        ):
+            if os.path.exists(path):
+                os.unlink(path)
+            out, err = run(*SHORT, *arguments, "-o", path, self.folder, code=3, preexec_fn=forbid_rings)
+            self.assertIn("nothing was measured", err)
+            self.assertIn(reason, out)
+            self.assertIn("nothing was measured", out.splitlines()[-1])
+            with open(path, encoding="utf-8") as file:
+                document = json.load(file)
+            self.assertTrue(all(row["skipped"] and row["operations"] == 0 for row in document["rows"]) and document["rows"], arguments)
+            self.assertEqual([(told["row"], told["value"], told["ok"]) for told in document["assertions"]],
+                             [(None, None, False)] if "--assert=p99<1us" in arguments else [])
+
+    def test_an_assertion_whose_rows_were_skipped_fails(self):
+        arguments = (*SHORT, "--method=none", "--size=100", "--assert=direct.p50<1000s", "--assert=buffered.p50<1000s", self.folder)
+        out, _ = run(*arguments, code=1)
+        self.assertRegex(out, r"(?m)^UNDECIDED: direct\.p50<1000s \(")
+        self.assertRegex(out, r"(?m)^PASS: buffered\.p50<1000s \(")
+
+    def test_a_failing_assertion_is_told_beside_csv_and_json(self):
+        arguments = (*SHORT, "--method=none", "--direct=buffered", "--assert=none.p50<1ns", "--assert=none.p50>1ns", self.folder)
+        for form in ("csv", "json"):
+            _, err = run("--format=" + form, *arguments, code=1)
+            self.assertRegex(err, r"^walbench: FAIL: none\.p50<1ns \(none\.zeroed\.buffered\.4096\.d1: [^()]+\)\n$")
+        self.assertEqual(run(*arguments, code=1)[1], "")  # It stands in the table's text.
+
+    def test_the_value_of_an_assertion_has_its_unit(self):
+        out, _ = run("append", *SHORT, "--rate=1000", "--assert=rate1000.p50<1000s", "--assert=rate1000.rate>0.001", self.folder)
+        self.assertRegex(out, r"(?m)^PASS: rate1000\.p50<1000s \(log\.rate1000\.128: [0-9.]+ (ns|us|ms|s)\)$")
+        self.assertRegex(out, r"(?m)^PASS: rate1000\.rate>0\.001 \(log\.rate1000\.128: [0-9.]+[kM]?\)$")
+
     def test_compare(self):
         old, new = self.path("old.json"), self.path("new.json")
         run(*SHORT, "--method=none,fdatasync", "--direct=both", "-o", old, self.folder)
@@ -356,9 +408,20 @@ class Failures(Scratch):
                 out, err = process.communicate(timeout=30)
             self.assertEqual(process.returncode, 130, (command, err))
             self.assertEqual(err, b"")
-            if out:  # Nothing may have been measured yet.
-                self.assertIs(json.loads(out)["partial"], True)
+            document = json.loads(out)
+            self.assertEqual((document["partial"], document["stopped_by"]), (True, "interrupted"))
             self.assertEqual(self.left_behind(), [])
+
+    def test_interrupted_before_anything_was_measured(self):
+        with subprocess.Popen([WALBENCH, "--time=60m", "--warmup=60m", self.folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            self.wait_until(self.left_behind)  # From here on signals are caught.
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, err), (130, b""))
+        self.assertIn(b"PARTIAL: interrupted", out)
+        self.assertIn(b"not reached", out)
+        self.assertTrue(out.endswith(b"In one sentence: nothing was measured.\n"), out)
+        self.assertEqual(self.left_behind(), [])
 
     def test_no_disk(self):
         if not os.path.isdir("/dev/shm"):
@@ -379,8 +442,14 @@ class Failures(Scratch):
             run(*SHORT, self.folder, code=3)
 
     def test_full_disk(self):
-        _, err = run(*SHORT, self.folder, code=3, preexec_fn=small_files)  # Files of 1 MiB at most.
+        out, err = run(*SHORT, self.folder, code=3, preexec_fn=small_files)  # Files of 1 MiB at most.
         self.assertIn("walbench: ", err)
+        self.assertRegex(out, r"(?m)^PARTIAL: failed: .*: File too large;")
+        self.assertNotIn("interrupted", out)
+        path = self.path("failed.json")
+        out, _ = run(*SHORT, "--json", "-o", path, self.folder, code=3, preexec_fn=small_files)
+        self.assertIn("File too large", json.loads(out)["stopped_by"])
+        self.assertIn("File too large", run("explain", path)[0])
         self.assertEqual(self.left_behind(), [])
         small = self.path("small")
         os.mkdir(small)
