@@ -13,16 +13,116 @@
 #include "bench/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bench/emulate.h"
 #include "bench/profile.h"
 #include "bench/writer.h"
 
+enum { OUTPUT_PATH_BYTES = 4096 };
+
 static const uint64_t mebibyte = UINT64_C(1) << 20;
+
+/* --- the file of -o ------------------------------------------------------------------------------ */
+
+/* Where links end, that a link stays one: what is written is what it points to. 0 or a negative errno. */
+static int follow_links(const char *path, char target[OUTPUT_PATH_BYTES])
+{
+    char link[OUTPUT_PATH_BYTES], joined[2 * OUTPUT_PATH_BYTES];
+    if (snprintf(target, OUTPUT_PATH_BYTES, "%s", path) >= OUTPUT_PATH_BYTES)
+        return -ENAMETOOLONG;
+    for (int turn = 0; turn < 40; turn++) {
+        ssize_t length = readlink(target, link, sizeof(link) - 1);
+        if (length < 0)
+            return errno == EINVAL || errno == ENOENT ? 0 : -errno;
+        link[length] = 0;
+        const char *slash = link[0] == '/' ? NULL : strrchr(target, '/');
+        snprintf(joined, sizeof(joined), "%.*s%s", slash == NULL ? 0 : (int)(slash - target) + 1, target, link);
+        if (snprintf(target, OUTPUT_PATH_BYTES, "%s", joined) >= OUTPUT_PATH_BYTES)
+            return -ENAMETOOLONG;
+    }
+    return -ELOOP;
+}
+
+/* What is there and is no regular file (a device, a pipe), or is where our own text goes (/dev/stdout into a file), is
+ * written into: it cannot be replaced by another. */
+static bool is_written_into(const char *path, struct stat *status, bool *is_there)
+{
+    *is_there = stat(path, status) == 0;
+    if (!*is_there)
+        return false;
+    for (int file = STDOUT_FILENO; file <= STDERR_FILENO; file++) {
+        struct stat own;
+        if (fstat(file, &own) == 0 && own.st_dev == status->st_dev && own.st_ino == status->st_ino)
+            return true;
+    }
+    return !S_ISREG(status->st_mode);
+}
+
+/* A new file beside the target, under a name that nobody has: -1, and errno. */
+static int open_beside(const char *target, char temporary[OUTPUT_PATH_BYTES + 8])
+{
+    snprintf(temporary, OUTPUT_PATH_BYTES + 8, "%s.XXXXXX", target);
+    return mkostemp(temporary, O_CLOEXEC);
+}
+
+/* Before minutes go by: could it be written? 0 or a negative errno. */
+static int output_check(const char *path)
+{
+    char target[OUTPUT_PATH_BYTES], temporary[OUTPUT_PATH_BYTES + 8];
+    struct stat status;
+    bool is_there;
+    if (is_written_into(path, &status, &is_there))
+        return S_ISDIR(status.st_mode) ? -EISDIR : access(path, W_OK) == 0 ? 0 : -errno;
+    int error = path[0] == 0 ? -ENOENT : follow_links(path, target);
+    int file = error != 0 ? -1 : open_beside(target, temporary);
+    if (error == 0 && file < 0)
+        error = -errno;
+    if (file >= 0) {
+        close(file);
+        (void)unlink(temporary);
+    }
+    return error;
+}
+
+static int write_into(const struct result *result, int file)
+{
+    FILE *stream = file < 0 ? NULL : fdopen(file, "w");
+    int error = stream == NULL ? -errno : result_write_json(result, stream);
+    if (stream == NULL && file >= 0)
+        close(file);
+    if (stream != NULL && fclose(stream) != 0 && error == 0)
+        error = -errno;
+    return error;
+}
+
+/* A regular file is there whole, or as it was before. 0 or a negative errno. */
+static int output_write(const struct result *result, const char *path)
+{
+    char target[OUTPUT_PATH_BYTES], temporary[OUTPUT_PATH_BYTES + 8];
+    struct stat status;
+    bool is_there;
+    if (is_written_into(path, &status, &is_there))
+        return write_into(result, open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY));
+    int error = follow_links(path, target);
+    int file = error != 0 ? -1 : open_beside(target, temporary);
+    if (file < 0)
+        return error != 0 ? error : -errno;
+    mode_t mask = umask(0); /* There is no other way to ask for it. */
+    (void)umask(mask);
+    (void)fchmod(file, is_there ? status.st_mode & 0777 : 0666 & ~mask);
+    error = write_into(result, file);
+    if (error == 0 && rename(temporary, target) != 0)
+        error = -errno;
+    if (error != 0)
+        (void)unlink(temporary);
+    return error;
+}
 
 /* --- begin --------------------------------------------------------------------------------------- */
 
@@ -64,6 +164,11 @@ int session_begin(struct session *session, const struct settings *settings, cons
     }
     if (result->device.in_memory == DEVICE_YES && !settings->force)
         return refuse(path, &result->device);
+    error = settings->output != NULL ? output_check(settings->output) : 0;
+    if (error != 0) {
+        failed(settings->output, NULL, error);
+        return EXIT_SETUP;
+    }
     interrupt_catch();
     uint64_t needed_bytes = 3 * session->file_bytes + 32 * session->log_segment_bytes + more_bytes;
     return workplace_make(path, needed_bytes, session->directory) == 0 ? EXIT_MEASURED : EXIT_SETUP;
@@ -354,22 +459,12 @@ static void tell_failures(const struct session *session)
             fprintf(stderr, "walbench: %s\n", assertion_text(&result->assertions[i], text));
 }
 
-/* A file is there whole, or not at all. */
 static int write_output(const struct session *session)
 {
-    const char *path = session->settings->output;
-    char temporary[4096];
-    snprintf(temporary, sizeof(temporary), "%s.part", path);
-    FILE *file = fopen(temporary, "we");
-    int error = file == NULL ? -errno : result_write_json(&session->result, file);
-    if (file != NULL && fclose(file) != 0 && error == 0)
-        error = -errno;
-    if (error == 0 && rename(temporary, path) != 0)
-        error = -errno;
+    int error = output_write(&session->result, session->settings->output);
     if (error == 0)
         return EXIT_MEASURED;
-    (void)unlink(temporary);
-    fprintf(stderr, "walbench: %s: %s\n", path, strerror(-error));
+    fprintf(stderr, "walbench: %s: %s\n", session->settings->output, strerror(-error));
     return EXIT_SETUP;
 }
 

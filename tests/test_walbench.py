@@ -6,6 +6,7 @@ Figures are never judged here, only that they agree with each other. OUT says wh
 import contextlib
 import csv
 import ctypes
+import fcntl
 import glob
 import io
 import json
@@ -14,6 +15,7 @@ import re
 import resource
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import tempfile
@@ -275,9 +277,65 @@ class Results(Scratch):
         with open(path, encoding="utf-8") as file:
             self.assertEqual(json.load(file)["schema"], "walbench.result/1")
         self.assertEqual(glob.glob(path + ".*"), [])
-        run(*SHORT, "--method=none", "-o", "/nonexistent/out.json", self.folder, code=3)
+        for bad in ("/nonexistent/out.json", self.folder, path + "/x", "", "x" * 300, "x/" * 3000):  # Told before minutes go by.
+            out, err = run("--time=60m", "--method=none", "-o", bad, self.folder, code=3)
+            self.assertEqual(out, "", bad)
+            self.assertTrue(err.startswith("walbench: " + bad), err)
+        self.assertEqual(self.left_behind(), [])
         self.assertEqual(json.loads(run("probe", "--json", self.folder)[0])["schema"], "walbench.probe/1")
         self.assertIn("file system", run("probe", self.folder)[0])
+
+
+    def test_output_into_what_is_no_regular_file(self):
+        pipe = self.path("pipe")
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
+        run(*SHORT, "--method=none", "--direct=buffered", "-o", pipe, self.folder)
+        self.assertEqual(json.loads(os.read(reader, 1 << 20))["schema"], "walbench.result/1")
+        self.assertTrue(stat.S_ISFIFO(os.lstat(pipe).st_mode))
+        if os.geteuid() == 0:
+            device = self.path("null")  # Not the machine's own: a fault here must break nothing.
+            try:
+                os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+                with open(device, "wb"):
+                    pass
+            except OSError:
+                device = None
+            if device is not None:
+                run(*SHORT, "--method=none", "-o", device, self.folder)
+                self.assertTrue(stat.S_ISCHR(os.lstat(device).st_mode))
+        text = self.path("text")
+        with open(text, "wb") as file:
+            subprocess.run([WALBENCH, *SHORT, "--method=none", "-o", "/dev/stdout", self.folder], stdout=file, check=True)
+        with open(text, encoding="utf-8") as file:
+            table, _, document = file.read().partition("\n{")
+        self.assertIn("In one sentence", table)
+        self.assertEqual(json.loads("{" + document)["schema"], "walbench.result/1")
+
+    def test_output_through_links(self):
+        os.mkdir(self.path("there"))
+        target, link, other = self.path("there/target.json"), self.path("link.json"), self.path("victim")
+        os.symlink("there/target.json", link)  # Relative, and its target is not there yet.
+        for wanted in (0o644, 0o600):
+            run(*SHORT, "--method=none", "-o", link, self.folder, umask=0o022)
+            self.assertEqual(os.readlink(link), "there/target.json")
+            with open(target, encoding="utf-8") as file:
+                self.assertEqual(json.load(file)["schema"], "walbench.result/1")
+            if wanted == 0o644:
+                self.assertEqual(stat.S_IMODE(os.stat(target).st_mode), wanted)
+                os.chmod(target, 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(target).st_mode), 0o600)
+        with open(other, "w", encoding="utf-8") as file:
+            file.write("mine")
+        os.symlink("victim", self.path("out.json.part"))  # Nobody's names are guessed and followed.
+        run(*SHORT, "--method=none", "-o", self.path("out.json"), self.folder)
+        with open(other, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "mine")
+        os.symlink("circle", self.path("circle"))
+        self.assertIn("symbolic links", run(*SHORT, "-o", self.path("circle"), self.folder, code=3)[1])
+        self.assertEqual(sorted(os.listdir(self.path("there"))), ["target.json"])
 
 
 class Decisions(Scratch):
