@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,22 +46,26 @@ static double double_of(const struct json_value *row, const char *name)
     return value;
 }
 
-/* As gnuplot wants it between double quotes. */
-static void put_label(FILE *to, const struct plot *plot, unsigned i, unsigned file_count)
+/* Results come from anywhere, and gnuplot runs what stands in backticks between double quotes, in scripts: these have
+ * it between single quotes, where nothing but the quote itself (twice) means anything. In data nothing is run, and only
+ * double quotes hold blanks together. */
+static void put_label(FILE *to, char quote, const struct plot *plot, unsigned i, unsigned file_count)
 {
     const char *label = json_text(json_member(plot->rows[i], "label"));
     const char *engine = json_text(json_member(plot->rows[i], "engine"));
-    fputc('"', to);
+    fputc(quote, to);
     if (file_count > 1)
         fprintf(to, "%u: ", plot->files[i] + 1);
     if (engine != NULL && strcmp(engine, "libwal") == 0)
         fputs("log: ", to);
-    for (; label != NULL && *label != 0; label++)
-        fputc(*label == '"' || *label == '\\' || *label == '\n' ? '\''
-              : *label == '_' || *label == '@'                  ? '-'
-                                                                : *label,
-              to);
-    fputc('"', to);
+    for (; label != NULL && *label != 0; label++) {
+        unsigned char byte = (unsigned char)*label;
+        bool escapes = quote == '"' && (byte == '"' || byte == '\\' || byte == '`'); /* `: for whoever copies it. */
+        if (byte == '\'' && quote == '\'')
+            fputc('\'', to);
+        fputc(byte < ' ' || byte == 0x7f ? ' ' : escapes ? '\'' : byte, to);
+    }
+    fputc(quote, to);
 }
 
 static void collect(struct plot *plot, const struct json_value *root, unsigned file)
@@ -84,7 +89,7 @@ static void write_data(const struct plot *plot, unsigned file_count, FILE *to)
         bool durable = true;
         (void)json_bool(json_member(row, "durable"), &durable);
         fprintf(to, "%u ", i);
-        put_label(to, plot, i, file_count);
+        put_label(to, '"', plot, i, file_count);
         fprintf(to, " %.3f %.3f %.3f %d\n", double_of(row, records ? "records_per_s" : "operations_per_s"),
                 (double)u64_of(latency, "p50") / 1e3, (double)u64_of(latency, "p99") / 1e3,
                 !durable                                          ? 0
@@ -95,7 +100,7 @@ static void write_data(const struct plot *plot, unsigned file_count, FILE *to)
         const struct json_value *latency = json_member(plot->rows[i], "latency_ns");
         uint64_t all = u64_of(latency, "count"), seen = 0;
         fputs("\n\n# ", to);
-        put_label(to, plot, i, file_count);
+        put_label(to, '"', plot, i, file_count);
         fputs(": within_us share\n", to);
         for (const struct json_value *bucket = json_first(json_member(latency, "histogram")); bucket != NULL;
              bucket = json_next(bucket)) {
@@ -112,7 +117,7 @@ static void write_script(const struct plot *plot, unsigned file_count, const cha
 {
     unsigned height = 120 + 24 * plot->row_count;
     height = height < 420 ? 420 : height;
-    fprintf(to, "set terminal %s size 1200,%u font 'sans,11' background rgb '#ffffff'\n",
+    fprintf(to, "set terminal %s noenhanced size 1200,%u font 'sans,11' background rgb '#ffffff'\n",
             plot->png ? "pngcairo" : "svg", height);
     fprintf(to, "set output '%s'\n", plot->picture);
     fputs("set multiplot\n"
@@ -146,7 +151,7 @@ static void write_script(const struct plot *plot, unsigned file_count, const cha
             continue;
         fprintf(to, "%s'%s' index %u using 1:2 with steps lw 1.5 dt %u title ", any ? ", " : "plot ", data, i + 1,
                 i / 8 + 1);
-        put_label(to, plot, i, file_count);
+        put_label(to, '\'', plot, i, file_count);
         any = true;
     }
     fputs(any ? "\nunset multiplot\n" : "unset multiplot\n", to);
@@ -227,16 +232,45 @@ static int draw(struct plot *plot, unsigned file_count)
     return fflush(stdout) == 0 || errno == EPIPE ? EXIT_MEASURED : EXIT_SETUP;
 }
 
+/* gnuplot runs what stands behind a | or < in the name of a file, and takes a script called -x for an option. */
+static bool is_harmless(const char *path)
+{
+    if (path[0] == '|' || path[0] == '<' || path[0] == '-')
+        return false;
+    for (; *path != 0; path++)
+        if ((unsigned char)*path < ' ' || *path == 0x7f || *path == '\'')
+            return false;
+    return true;
+}
+
 /* "out.svg" to "out": beside the picture stand its data. */
 static void name_files(struct plot *plot, const struct settings *settings)
 {
     plot->picture = settings->output != NULL ? settings->output : "walbench.svg";
     size_t length = strlen(plot->picture);
-    if (length < 5 || length >= NAME_BYTES || strchr(plot->picture, '\'') != NULL ||
+    if (length < 5 || length >= NAME_BYTES ||
         (strcmp(plot->picture + length - 4, ".svg") != 0 && strcmp(plot->picture + length - 4, ".png") != 0))
         usage("-o: '%s' does not end in .svg or .png", plot->picture);
+    if (!is_harmless(plot->picture))
+        usage("-o: gnuplot cannot have a name that begins with | or < or -, or that holds ' or control characters");
     plot->png = strcmp(plot->picture + length - 4, ".png") == 0;
     snprintf(plot->base, sizeof(plot->base), "%.*s", (int)(length - 4), plot->picture);
+}
+
+/* A result may be called out.dat. */
+static void refuse_to_overwrite(const struct plot *plot, const struct settings *settings)
+{
+    static const char *const ends[] = {".dat", ".gp", ".svg", ".png"};
+    for (unsigned end = 0; end < sizeof(ends) / sizeof(ends[0]); end++) {
+        char path[NAME_BYTES + 8];
+        struct stat written, read;
+        snprintf(path, sizeof(path), "%s%s", plot->base, ends[end]);
+        if (stat(path, &written) != 0 || (end >= 2 && strcmp(path, plot->picture) != 0))
+            continue;
+        for (unsigned i = 0; i < settings->word_count; i++)
+            if (stat(settings->words[i], &read) == 0 && read.st_dev == written.st_dev && read.st_ino == written.st_ino)
+                usage("-o: '%s' would be written over by %s: choose another name", settings->words[i], path);
+    }
 }
 
 int command_plot(struct settings *settings)
@@ -244,8 +278,10 @@ int command_plot(struct settings *settings)
     struct json_value *roots[COMMAND_WORDS_MAX] = {NULL};
     struct plot *plot = calloc(1, sizeof(*plot));
     int code = plot != NULL ? EXIT_MEASURED : EXIT_SETUP;
-    if (plot != NULL)
+    if (plot != NULL) {
         name_files(plot, settings);
+        refuse_to_overwrite(plot, settings);
+    }
     for (unsigned i = 0; i < settings->word_count && code == EXIT_MEASURED; i++) {
         roots[i] = session_read_result(settings->words[i]);
         if (roots[i] == NULL)

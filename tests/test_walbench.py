@@ -452,6 +452,49 @@ class Decisions(Scratch):
         self.assertTrue(os.path.exists(self.path("c.dat")) and not os.path.exists(self.path("c.svg")))
 
 
+    def hostile_result(self):
+        path = self.path("hostile.dat")
+        run(*SHORT, "--method=none", "--direct=buffered", "-o", path, self.folder)
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        touch = f"touch {self.path('ran')}"
+        document["rows"][0].update(label=f"`{touch}`' title '`{touch}`\"`{touch}`\\\n!{touch}\r\x1b]0;x\x07\x7f {{/Symbol a_b^c}}", durable=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        return path
+
+    def test_plot_runs_nothing_that_a_result_says(self):
+        path, picture = self.hostile_result(), self.path("x.svg")
+        run("plot", path, path, "-o", picture, env={"PATH": "/nonexistent"})
+        for name in ("x.gp", "x.dat"):
+            with open(self.path(name), "rb") as file:
+                text = file.read()
+            self.assertNotRegex(text, rb"[\x00-\x09\x0b-\x1f\x7f]")
+            self.assertNotIn(b"\n!", text)
+            outside = re.sub(rb"'(?:[^'\n]|'')*'", b"", text) if name == "x.gp" else text
+            self.assertNotIn(b"`", outside)
+        if shutil.which("gnuplot") is None:
+            self.skipTest("no gnuplot")
+        run("plot", path, path, "-o", picture)
+        xml.etree.ElementTree.parse(picture)
+        self.assertFalse(os.path.exists(self.path("ran")))
+
+    def test_plot_refuses_names_that_harm(self):
+        path = self.hostile_result()
+        with open(path, "rb") as file:
+            before = file.read()
+        for picture in ("|touch ran.svg", "<ran.svg", "-x.svg", "a'b.svg", "a\nb.svg", "hostile.svg", "hostile.png"):
+            _, err = run("plot", os.path.abspath(path), "-o", picture, cwd=self.folder, code=2)
+            self.assertIn("-o: ", err)
+        os.link(path, self.path("z.gp"))
+        run("plot", path, "-o", self.path("z.svg"), code=2)
+        os.link(path, self.path("y.svg"))
+        run("plot", path, "-o", self.path("y.svg"), code=2)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), before)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["hostile.dat", "y.svg", "z.gp"])
+
+
 class Failures(Scratch):
     def test_interrupted(self):
         for command, number in (
