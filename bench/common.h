@@ -18,9 +18,10 @@ uint64_t clock_ns(void);
 uint64_t cpu_ns(void); /* Of this process, all threads. */
 uint64_t random_next(uint64_t *state);
 
-/* SIGINT and SIGTERM set a flag; loops look at it. */
+/* SIGINT, SIGTERM and SIGHUP set a flag; loops look at it. */
 void interrupt_catch(void);
 bool interrupted(void);
+unsigned interrupts(void); /* How many have come. */
 
 /* Says on stderr what failed (nothing once interrupted) and returns -1. result: a negative errno or a WAL_E...; log may
  * be NULL. */

@@ -4,7 +4,8 @@
  * wrapper has no asynchronous way and no event descriptor, so an event loop is served by the log's own thread. The disk
  * of a Raft node is the same around each of its directories.
  *
- * What can fail: what the backend below fails; that goes up as it is, without a sleep.
+ * What can fail: what the backend below fails; that goes up as it is, without a sleep. An interrupt ends every
+ * sleep at once: what is being measured then counts for nothing.
  *
  * Invariants: one mutex is a disk: two of its syncs never overlap, as on one spindle. */
 
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "bench/common.h"
 
 static const struct {
     const char *name;
@@ -39,14 +42,21 @@ const char *emulate_names(void)
            "  or any duration, like 3ms\n";
 }
 
+enum { LOOK_NS = 50000000 };
+
 static pthread_mutex_t the_disk = PTHREAD_MUTEX_INITIALIZER;
 
+/* An interrupt ends it: who measures gives up what is under way. The signal wakes one thread only, and with many waiting
+ * for one another that is not this one, so the flag is looked at now and then. */
 static void sync_on(pthread_mutex_t *disk, uint64_t added_ns)
 {
-    struct timespec left = {.tv_sec = (time_t)(added_ns / 1000000000), .tv_nsec = (long)(added_ns % 1000000000)};
     pthread_mutex_lock(disk);
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
-        ;
+    uint64_t end_ns = clock_ns() + added_ns;
+    for (uint64_t now_ns = clock_ns(); now_ns < end_ns && !interrupted(); now_ns = clock_ns()) {
+        uint64_t until_ns = end_ns - now_ns > LOOK_NS ? now_ns + LOOK_NS : end_ns;
+        struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000), .tv_nsec = (long)(until_ns % 1000000000)};
+        (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    }
     pthread_mutex_unlock(disk);
 }
 

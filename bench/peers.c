@@ -7,13 +7,15 @@
  * installed, our own loop where not. All of them take turns within each round.
  *
  * What can fail: a program that is not built skips its rows, with a reason; one that fails has said why on stderr, and
- * its rows are skipped from then on. */
+ * its rows are skipped from then on. One that does not end when it is told to is killed, with all that it has
+ * started. */
 
 #define _GNU_SOURCE
 #include "bench/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ANSWER_BYTES_MAX = 8 << 20, BLOCK_BYTES = 4096, RECORD_OVERHEAD_BYTES = 24 };
+enum { ANSWER_BYTES_MAX = 8 << 20, TURN_MS = 100, BLOCK_BYTES = 4096, RECORD_OVERHEAD_BYTES = 24 };
 
 static const char *const known[] = {"libwal", "raft", "rocksdb", "sqlite", "lmdb", "plain"};
 static const char *const words[] = {
@@ -39,37 +41,93 @@ static bool is_built(const char *peer, char program[4096])
     return access(program, X_OK) == 0;
 }
 
+/* A group of its own: it gets a terminal's Ctrl-C from us alone, and whatever it has started can be ended with it. */
+__attribute__((noreturn)) static void run_program(char *const arguments[], int answer)
+{
+    (void)setpgid(0, 0);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing >= 0)
+        dup2(nothing, STDIN_FILENO); /* In the background a terminal would stop it. */
+    dup2(answer, STDOUT_FILENO);
+    execvp(arguments[0], arguments);
+    _exit(127);
+}
+
+/* Behind an interrupt: asks the child to end, and ends it when it does not, as fio may hang in its own handler. */
+struct ending {
+    bool asked, killed;
+    uint64_t patience_ns; /* When it is killed. */
+};
+
+static void end_when_interrupted(struct ending *ending, pid_t pid)
+{
+    if (!interrupted() || ending->killed)
+        return;
+    if (!ending->asked) {
+        ending->patience_ns = clock_ns() + UINT64_C(1500000000);
+        ending->asked = true;
+        (void)kill(pid, SIGTERM);
+    }
+    if (interrupts() > 1 || clock_ns() >= ending->patience_ns) {
+        ending->killed = true;
+        (void)kill(-pid, SIGKILL);
+        (void)kill(pid, SIGKILL); /* It may not have got to its group yet. */
+    }
+}
+
+/* Reads until the child closes its output, or is ended. */
+static size_t read_answer(int from, pid_t pid, struct ending *ending, char *answer)
+{
+    size_t size = 0;
+    for (bool open = true; open && size < ANSWER_BYTES_MAX - 1 && !ending->killed;) {
+        struct pollfd event = {.fd = from, .events = POLLIN};
+        int ready = poll(&event, 1, TURN_MS);
+        end_when_interrupted(ending, pid);
+        if (ready <= 0)
+            continue;
+        ssize_t got = read(from, answer + size, ANSWER_BYTES_MAX - 1 - size);
+        open = got > 0 || (got < 0 && errno == EINTR);
+        size += got > 0 ? (size_t)got : 0;
+    }
+    answer[size] = 0;
+    return size;
+}
+
+/* Its status, as of waitpid. */
+static int wait_for_end(pid_t pid, struct ending *ending)
+{
+    int status = -1;
+    for (pid_t ended = 0; ended != pid;) {
+        ended = waitpid(pid, &status, WNOHANG);
+        if (ended < 0 && errno != EINTR)
+            return -1;
+        end_when_interrupted(ending, pid);
+        if (ended != pid)
+            nanosleep(&(struct timespec){.tv_nsec = TURN_MS * 100000L}, NULL);
+    }
+    return status;
+}
+
 /* What the child printed, to be freed; NULL: it failed, and has said why. */
 static char *answer_of(char *const arguments[])
 {
     int ends[2];
     char *answer = malloc(ANSWER_BYTES_MAX);
-    size_t size = 0;
-    int status = -1;
+    struct ending ending = {.asked = false};
     if (answer == NULL || pipe2(ends, O_CLOEXEC) != 0) {
         failed(arguments[0], NULL, -errno);
         free(answer);
         return NULL;
     }
     pid_t pid = fork();
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        execvp(arguments[0], arguments);
-        _exit(127);
-    }
+    if (pid == 0)
+        run_program(arguments, ends[1]);
     close(ends[1]);
-    for (ssize_t got = 1; pid > 0 && got != 0 && size < ANSWER_BYTES_MAX - 1;) {
-        got = read(ends[0], answer + size, ANSWER_BYTES_MAX - 1 - size);
-        if (got < 0 && errno != EINTR)
-            break;
-        if (interrupted())
-            (void)kill(pid, SIGTERM); /* Of Ctrl-C a terminal has told it already. */
-        size += got > 0 ? (size_t)got : 0;
-    }
+    if (pid > 0)
+        (void)setpgid(pid, pid); /* Whichever of us comes first: a signal finds the group. */
+    size_t size = pid > 0 ? read_answer(ends[0], pid, &ending, answer) : 0;
     close(ends[0]);
-    answer[size] = 0;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    int status = pid > 0 ? wait_for_end(pid, &ending) : -1;
     if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 && size > 0)
         return answer;
     free(answer);

@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE
 #include "bench/common.h"
+#include "bench/emulate.h"
 #include "bench/histogram.h"
 #include "bench/profile.h"
 #include "bench/result.h"
@@ -14,11 +15,13 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -324,6 +327,26 @@ static void test_updates_by_hand(void **state)
     scratch_remove(directory);
 }
 
+/* --- an interrupt -------------------------------------------------------------------------------- */
+
+/* In a child, as the flag stays: without a look at it, it would sleep for an hour. */
+static void test_an_interrupt_ends_an_emulated_sync(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        interrupt_catch();
+        (void)alarm(100);
+        (void)raise(SIGTERM);
+        emulate_sync(UINT64_C(3600000000000));
+        _exit(interrupts() == 1 ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_result_is_json),
         cmocka_unit_test(test_updates_by_hand),
+        cmocka_unit_test(test_an_interrupt_ends_an_emulated_sync),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

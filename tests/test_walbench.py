@@ -39,6 +39,14 @@ def forbid_rings():
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
@@ -523,6 +531,41 @@ class Failures(Scratch):
         self.assertIn(b"not reached", out)
         self.assertTrue(out.endswith(b"In one sentence: nothing was measured.\n"), out)
         self.assertEqual(self.left_behind(), [])
+
+    def test_interrupted_on_a_slow_disk(self):
+        with subprocess.Popen([WALBENCH, "append", "--emulate=10s", "--threads=64", "--rounds=1", self.folder],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            self.wait_until(lambda: glob.glob(self.folder + "/walbench.*/log/*"))
+            time.sleep(2)  # Into the syncs, most likely; what is asserted holds in any case.
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=40)
+        self.assertEqual((process.returncode, err), (130, b""))
+        self.assertIn(b"PARTIAL: interrupted", out)
+        self.assertEqual(self.left_behind(), [])
+
+    def test_peers_that_do_not_end(self):
+        tools, marks = self.path("tools"), self.path("marks")
+        os.mkdir(tools)
+        os.mkdir(marks)
+        with open(tools + "/fio", "w", encoding="utf-8") as file:  # Deaf, as fio can be, and with a child of its own.
+            file.write(f"#!/bin/sh\ntrap '' TERM INT HUP\nsleep 1000 &\necho $! >{os.path.abspath(marks)}/child.new\n"
+                       f"mv {os.path.abspath(marks)}/child.new {os.path.abspath(marks)}/child\nwhile :; do sleep 1000; done\n")
+        os.chmod(tools + "/fio", 0o755)
+        for signals in (1, 2):
+            with subprocess.Popen([WALBENCH, "peers", *SHORT, "--peers=libwal", "--threads=1", self.folder], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, env={"PATH": os.path.abspath(tools) + ":" + os.environ["PATH"]}) as process:
+                self.wait_until(lambda: os.path.exists(marks + "/child"))
+                for _ in range(signals):
+                    process.send_signal(signal.SIGTERM)
+                    time.sleep(0.3)
+                out, err = process.communicate(timeout=60)
+            self.assertEqual((process.returncode, err), (130, b""))
+            self.assertIn(b"PARTIAL: interrupted", out)
+            self.assertEqual(self.left_behind(), [])
+            with open(marks + "/child", encoding="utf-8") as file:
+                child = int(file.read())
+            os.unlink(marks + "/child")
+            self.wait_until(lambda pid=child: not is_running(pid))
 
     def test_no_disk(self):
         if not os.path.isdir("/dev/shm"):
