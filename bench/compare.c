@@ -1,7 +1,8 @@
 /* compare.c - walbench compare OLD NEW: row by row, one statistic; exit code 1 when one got worse by more than allowed.
  *
  * Rows are the same when their ids are. Of durations less is better, of rates more. What differs between the two places
- * is said first: figures of two disks are no regression.
+ * is said first: figures of two disks are no regression. A row that was measured and is not any more may hide the worst
+ * regression of all, so it is exit code 1 as well; one that is new is only told.
  *
  * What can fail: a file that is no result: exit code 3. */
 
@@ -139,7 +140,7 @@ static void show_value(const char *stat, double value, char text[24])
 
 struct comparison {
     const struct settings *settings;
-    unsigned compared, worse;
+    unsigned compared, worse, gone;
     struct json_writer json;
 };
 
@@ -169,6 +170,24 @@ static void show_row(struct comparison *comparison, const char *id, double befor
     json_close_object(json);
 }
 
+/* Was anything measured in it? */
+static bool has_operations(const struct json_value *row)
+{
+    uint64_t operations = 0;
+    return json_u64(json_member(row, "operations"), &operations) && operations != 0;
+}
+
+static void compare_row(struct comparison *comparison, const char *id, double before, double after)
+{
+    const char *stat = comparison->settings->stat;
+    double change = after / before - 1;
+    bool worse = (more_is_better(stat) ? -change : change) > comparison->settings->regress_max;
+    comparison->compared++;
+    comparison->worse += worse;
+    show_row(comparison, id, before, after, change, worse);
+}
+
+/* Each row of the old result: compared, or it is said why not. */
 static void compare_rows(struct comparison *comparison, const struct json_value *old, const struct json_value *new)
 {
     const char *stat = comparison->settings->stat;
@@ -176,17 +195,30 @@ static void compare_rows(struct comparison *comparison, const struct json_value 
         const char *id = json_text(json_member(row, "id"));
         const struct json_value *other = id == NULL ? NULL : row_with_id(new, id);
         double before = 0, after = 0;
-        if (id == NULL || !statistic(row, stat, &before) || before <= 0)
+        if (id == NULL || !has_operations(row))
             continue;
-        if (other == NULL || !statistic(other, stat, &after)) {
-            fprintf(stderr, "walbench: note: %s is in the old result only\n", id);
-            continue;
+        if (other == NULL || !has_operations(other)) {
+            const char *why = json_text(json_member(other, "skipped"));
+            fprintf(stderr, "walbench: %s is GONE: measured in the old result only%s%s\n", id, why != NULL ? ": " : "",
+                    why != NULL ? why : "");
+            comparison->gone++;
+        } else if (!statistic(row, stat, &before) || !statistic(other, stat, &after)) {
+            fprintf(stderr, "walbench: note: %s is not compared: it has no %s\n", id, stat);
+        } else if (before <= 0) {
+            fprintf(stderr, "walbench: note: %s is not compared: its %s is 0 in the old result\n", id, stat);
+        } else {
+            compare_row(comparison, id, before, after);
         }
-        double change = after / before - 1;
-        bool worse = (more_is_better(stat) ? -change : change) > comparison->settings->regress_max;
-        comparison->compared++;
-        comparison->worse += worse;
-        show_row(comparison, id, before, after, change, worse);
+    }
+}
+
+static void tell_new_rows(const struct json_value *old, const struct json_value *new)
+{
+    for (const struct json_value *row = json_first(json_member(new, "rows")); row != NULL; row = json_next(row)) {
+        const char *id = json_text(json_member(row, "id"));
+        const struct json_value *other = id == NULL ? NULL : row_with_id(old, id);
+        if (id != NULL && has_operations(row) && (other == NULL || !has_operations(other)))
+            fprintf(stderr, "walbench: note: %s is measured in the new result only\n", id);
     }
 }
 
@@ -197,8 +229,11 @@ static int show_all(struct comparison *comparison, const struct json_value *old,
     if (!settings->json) {
         printf("%-40s %12s %12s %10s\n", settings->stat, "old", "new", "change");
         compare_rows(comparison, old, new);
-        printf("%u rows compared, %u worse by more than %g %%\n", comparison->compared, comparison->worse,
+        printf("%u rows compared, %u worse by more than %g %%", comparison->compared, comparison->worse,
                settings->regress_max * 100);
+        if (comparison->gone != 0)
+            printf(", %u gone", comparison->gone);
+        fputc('\n', stdout);
         return fflush(stdout) == 0 ? 0 : -errno;
     }
     json_write_begin(json, stdout);
@@ -217,6 +252,8 @@ static int show_all(struct comparison *comparison, const struct json_value *old,
     json_put_u64(json, comparison->compared);
     json_put_name(json, "worse");
     json_put_u64(json, comparison->worse);
+    json_put_name(json, "gone");
+    json_put_u64(json, comparison->gone);
     json_close_object(json);
     return json_write_end(json);
 }
@@ -230,12 +267,13 @@ int command_compare(struct settings *settings)
     if (new != NULL) {
         tell_places(old, new);
         int error = show_all(&comparison, old, new);
+        tell_new_rows(old, new);
         if (error != 0 && error != -EPIPE)
             fprintf(stderr, "walbench: standard output: %s\n", strerror(-error));
         else if (comparison.compared == 0)
             fprintf(stderr, "walbench: the two results have no row in common\n");
         else
-            code = comparison.worse != 0 ? EXIT_ASSERTION : EXIT_MEASURED;
+            code = comparison.worse + comparison.gone != 0 ? EXIT_ASSERTION : EXIT_MEASURED;
     }
     json_free(old);
     json_free(new);

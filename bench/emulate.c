@@ -46,8 +46,8 @@ enum { LOOK_NS = 50000000 };
 
 static pthread_mutex_t the_disk = PTHREAD_MUTEX_INITIALIZER;
 
-/* An interrupt ends it: who measures gives up what is under way. The signal wakes one thread only, and with many waiting
- * for one another that is not this one, so the flag is looked at now and then. */
+/* An interrupt ends it: who measures gives up what is under way. The signal wakes one thread only, and with many that
+ * wait for one another it is another one, so the flag is looked at now and then. */
 static void sync_on(pthread_mutex_t *disk, uint64_t added_ns)
 {
     pthread_mutex_lock(disk);

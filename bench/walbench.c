@@ -27,7 +27,7 @@ static const struct command commands[] = {
     {RECOVER, "recover", "[PATH]", 0, 1, "opening and verifying a log, by size", command_recover},
     {PEERS, "peers", "[PATH]", 0, 1, "the same work on what people use instead", command_peers},
     {RAFT, "raft", "[PATH]", 0, 1, "Raft nodes on this log, beside the log by itself", command_raft},
-    {COMPARE, "compare", "OLD NEW", 2, 2, "two results; exit code 1 beyond a threshold", command_compare},
+    {COMPARE, "compare", "OLD NEW", 2, 2, "two results; exit code 1: worse, or a row gone", command_compare},
     {PLOT, "plot", "FILE...", 1, COMMAND_WORDS_MAX, "a picture of results (gnuplot), and its data", command_plot},
     {PROBE, "probe", "[PATH]", 0, 1, "what is known about the disk, and what to mind", command_probe},
     {EXPLAIN, "explain", "[FILE]", 0, 1, "what a result says; without: what words mean", command_explain},
@@ -161,6 +161,9 @@ static double share_of(const char *text, const char *what)
     bool percent = strcmp(end, "%") == 0;
     if (end == text || (*end != 0 && !percent) || !(value >= 0) || value > 1e6)
         usage("%s: '%s' is no share, like 10%% or 0.1", what, text);
+    if (!percent && value > 1)
+        usage("%s: '%s' is %g %%, which is hardly meant: write %s%%, or a share up to 1", what, text, value * 100,
+              text);
     return percent ? value / 100 : value;
 }
 

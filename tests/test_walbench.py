@@ -98,7 +98,7 @@ class CommandLine(Scratch):
                           ["--threads=0"], ["--threads=257"], ["--threads=1,,2"], ["--depth=65"], ["--method=write"], ["--layout=new"],
                           ["--direct=yes"], ["append", "--rate=0"], ["append", "--rate=10", "--threads=2"], ["--engine=aio", "append"],
                           ["--profile=oracle"], ["--assert=p99"], ["--assert=p99<10"], ["--emulate=tape"], ["--emulate=0"], ["--emulate=11s"],
-                          ["--format=xml"], ["--progress=yes"], ["compare", "--stat=p98", "a", "b"], ["compare", "--max-regress=-1", "a", "b"],
+                          ["--format=xml"], ["--progress=yes"], ["compare", "--stat=p98", "a", "b"], ["compare", "--max-regress=-1", "a", "b"], ["compare", "--max-regress=10", "a", "b"],
                           ["help", "nosuch"], ["peers", "--peers=oracle"], ["plot", "-o", "x.gif", "a"]):
             out, err = run(*arguments, code=2)
             self.assertEqual(out, "", arguments)
@@ -425,6 +425,34 @@ class Decisions(Scratch):
         with open(new, "w", encoding="utf-8") as file:
             json.dump(document, file)
         self.assertIn("no row in common", run("compare", old, new, code=3)[1])
+
+    def test_compare_tells_every_row_that_it_does_not_compare(self):
+        old, new = self.path("old.json"), self.path("new.json")
+        run(*SHORT, "--method=none,fdatasync", "-o", old, self.folder)
+        with open(old, encoding="utf-8") as file:
+            document = json.load(file)
+        ids = [row["id"] for row in document["rows"]]
+
+        def compare(change, code, *options):
+            changed = json.loads(json.dumps(document))
+            change(changed["rows"])
+            with open(new, "w", encoding="utf-8") as file:
+                json.dump(changed, file)
+            return [run("compare", *options, *pair, code=code[at]) for at, pair in enumerate(((old, new), (new, old)))]
+
+        (out, err), (back, back_err) = compare(lambda rows: rows.pop(1), (1, 0))
+        self.assertIn(f"{ids[1]} is GONE", err)
+        self.assertEqual(out.splitlines()[-1], "3 rows compared, 0 worse by more than 10 %, 1 gone")
+        self.assertEqual((back.splitlines()[-1], back_err), ("3 rows compared, 0 worse by more than 10 %",
+                                                             f"walbench: note: {ids[1]} is measured in the new result only\n"))
+        (out, err), _ = compare(lambda rows: rows[2].update(skipped="not here", operations=0), (1, 0), "--json")
+        self.assertIn(f"{ids[2]} is GONE: measured in the old result only: not here", err)
+        self.assertEqual((json.loads(out)["compared"], json.loads(out)["gone"]), (3, 1))
+        _, (_, err) = compare(lambda rows: rows[0]["latency_ns"].update(p50=0), (0, 0))
+        self.assertEqual(err, f"walbench: note: {ids[0]} is not compared: its p50 is 0 in the old result\n")
+        self.assertIn("write 10%", run("compare", "--max-regress=10", old, old, code=2)[1])
+        for share in ("10%", "0.1", "1", "250%"):
+            run("compare", "--max-regress=" + share, old, old)
 
     def test_files_that_are_no_results(self):
         path = self.path("bad.json")
