@@ -81,13 +81,18 @@ static struct found find(const struct json_value *root, const char *id)
 static void compare_two(const struct json_value *root, const char *base, const char *other, const char *words)
 {
     struct found left = find(root, base), right = find(root, other);
-    char before[24], after[24];
+    char before[24], after[24], times[24];
     if (left.rate <= 0 || right.rate <= 0)
         return;
     double factor = right.rate / left.rate;
-    printf("- %s: %s an update instead of %s, %.3g times as many a second%s.\n", words,
-           duration_text((uint64_t)right.p50, after), duration_text((uint64_t)left.p50, before), factor,
-           factor > 0.9 && factor < 1.1 ? ", which is no difference on a disk that drifts by a tenth" : "");
+    /* The first is the median, the second the mean. */
+    bool against = (right.p50 > left.p50 && factor > 1) || (right.p50 < left.p50 && factor < 1);
+    printf("- %s: half of them within %s instead of %s, %s%s times as many a second%s.\n", words,
+           duration_text((uint64_t)right.p50, after), duration_text((uint64_t)left.p50, before),
+           against ? "and yet " : "", factor_text(factor, times),
+           factor > 0.9 && factor < 1.1 ? ", which is no difference on a disk that drifts by a tenth"
+           : against                    ? ", as a few slow ones weigh on that"
+                                        : "");
 }
 
 static void explain_rows(const struct json_value *root)
@@ -189,8 +194,11 @@ int command_probe(struct settings *settings)
         json_put_name(&json, "environment");
         device_write_json(&facts, &json);
         json_close_object(&json);
-        (void)json_write_end(&json);
-        return finish(EXIT_MEASURED);
+        error = json_write_end(&json);
+        if (error == 0 || error == -EPIPE)
+            return finish(EXIT_MEASURED);
+        fprintf(stderr, "walbench: standard output: %s\n", strerror(-error));
+        return EXIT_SETUP;
     }
     device_print(&facts, stdout);
     unsigned count = device_warnings(&facts, warnings, DEVICE_WARNINGS_MAX);

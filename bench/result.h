@@ -116,7 +116,8 @@ enum { ASSERTION_TEXT_BYTES = 320 };
 const char *assertion_text(const struct assertion *assertion, char text[ASSERTION_TEXT_BYTES]);
 /* "123 us", "1.23 ms". */
 const char *duration_text(uint64_t ns, char text[24]);
-const char *count_text(double value, char text[24]); /* 12.3k, 1.23M: three digits. */
+const char *count_text(double value, char text[24]);  /* 12.3k, 1.23M: three digits. */
+const char *factor_text(double value, char text[24]); /* 0.5, 1.17, 646, 1.38k. */
 
 /* sentence.c: what it comes to, in plain words; how plausible the disk is. */
 void result_conclude(struct result *result);

@@ -36,6 +36,14 @@ const char *count_text(double value, char text[24])
     return text;
 }
 
+const char *factor_text(double value, char text[24])
+{
+    if (value >= 999.5 || value < 0.001)
+        return count_text(value, text);
+    snprintf(text, 24, "%.3g", value);
+    return text;
+}
+
 /* --- rows ---------------------------------------------------------------------------------------- */
 
 enum { CELLS = 9, CELL_BYTES = 112 };
@@ -79,7 +87,7 @@ static void fill_cells(const struct row *row, const struct row *base, char cells
     if (row->kind == ROW_VERIFY)
         snprintf(cells[8], CELL_BYTES, "%.2f GB/s", row_rate(row) * (double)row->bytes / (double)row->operations / 1e9);
     else if (base != NULL && row_measured(base) && row->kind != ROW_OPEN)
-        snprintf(cells[8], CELL_BYTES, "%.3g", row_records_rate(row) / row_records_rate(base));
+        factor_text(row_records_rate(row) / row_records_rate(base), cells[8]);
     else
         snprintf(cells[8], CELL_BYTES, "-");
 }
@@ -221,6 +229,7 @@ static void print_ratios(const struct result *result, FILE *to)
     for (unsigned i = 0; i < result->row_count; i++) {
         const struct row *log = result->rows[i];
         const char *comma = "";
+        char times[24];
         if (log->kind != ROW_LOG || !row_measured(log))
             continue;
         for (unsigned j = 0; j < result->row_count; j++) {
@@ -229,7 +238,7 @@ static void print_ratios(const struct result *result, FILE *to)
                 continue;
             if (comma[0] == 0)
                 fprintf(to, "%s: this log makes", log->section);
-            fprintf(to, "%s %.3g times %s", comma, row_records_rate(log) / row_records_rate(row),
+            fprintf(to, "%s %s times %s", comma, factor_text(row_records_rate(log) / row_records_rate(row), times),
                     strcmp(row->engine, "fio") == 0 ? "the device" : row->engine);
             comma = ",";
         }

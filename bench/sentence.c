@@ -66,10 +66,11 @@ static const struct row *first_durable(const struct result *result)
 /* An interrupted run may have nothing to compare with but an update of another size. */
 static void say_times(struct result *result, const struct row *many, const struct row *one)
 {
+    char times[24];
     if (many->size_bytes != one->size_bytes)
         say(result, " (of %u bytes)", many->size_bytes);
     else
-        say(result, " (%.3g times)", row_records_rate(many) / row_records_rate(one));
+        say(result, " (%s times)", factor_text(row_records_rate(many) / row_records_rate(one), times));
 }
 
 static void say_group(struct result *result, const struct row *one)
@@ -85,12 +86,14 @@ static void say_group(struct result *result, const struct row *one)
         say_times(result, crowd, one);
     }
     if (loop != NULL) {
-        say(result, "%s %s for one event loop with %u outstanding", crowd != NULL ? ", and" : "",
-            count_text(row_records_rate(loop), rate), loop->outstanding);
+        say(result, "%s %s%s for one event loop with %u outstanding", crowd != NULL ? ", and" : "",
+            count_text(row_records_rate(loop), rate), crowd != NULL ? "" : " a second of it", loop->outstanding);
         say_times(result, loop, one);
     }
 }
 
+/* What it costs is the median, what one after the other makes is the mean: a few slow ones weigh on the second, so that
+ * it does not follow from the first. */
 static void say_appends(struct result *result)
 {
     const struct row *one = one_thread(result);
@@ -117,10 +120,10 @@ static void say_appends(struct result *result)
     else if (one->rate_per_s > 0)
         say(result, " when %s a second are due", count_text(one->rate_per_s, rate));
     else
-        say(result, ", so one after the other makes %s%s a second", count_text(row_records_rate(one), rate),
+        say(result, ", and one after the other makes %s%s a second", count_text(row_records_rate(one), rate),
             one->records > 1 ? " records" : "");
     if (written != NULL && grown != NULL && row_rate(grown) < row_rate(written) * 0.9)
-        say(result, ", %.2g times fewer where the file grows", row_rate(written) / row_rate(grown));
+        say(result, ", %s times fewer where the file grows", factor_text(row_rate(written) / row_rate(grown), rate));
     say_group(result, one);
     say(result, ".");
 }
@@ -160,7 +163,7 @@ static void say_recovery(struct result *result)
 static void say_peers(struct result *result)
 {
     const struct row *own = NULL, *best = NULL, *plain = NULL;
-    char own_rate[24], best_rate[24];
+    char own_rate[24], best_rate[24], times[24];
     for (unsigned i = 0; i < result->row_count; i++) {
         const struct row *row = result->rows[i];
         if (row_measured(row) && row->kind == ROW_LOG && (own == NULL || row->threads > own->threads))
@@ -185,9 +188,10 @@ static void say_peers(struct result *result)
     }
     say(result,
         "with %u thread%s waiting, this log makes %s updates of %u bytes a second durable, and the best of the "
-        "others, %s, %s (%.2g times)",
+        "others, %s, %s (%s times)",
         own->threads, own->threads > 1 ? "s" : "", count_text(row_records_rate(own), own_rate), own->size_bytes,
-        best->engine, count_text(row_records_rate(best), best_rate), row_records_rate(own) / row_records_rate(best));
+        best->engine, count_text(row_records_rate(best), best_rate),
+        factor_text(row_records_rate(own) / row_records_rate(best), times));
     if (plain != NULL && plain != best)
         say(result, "; pwrite and fdatasync under a lock make %s", count_text(row_records_rate(plain), best_rate));
     say(result, ".");

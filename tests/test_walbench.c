@@ -221,6 +221,45 @@ static void test_texts(void **state)
     assert_string_equal(count_text(999.4, text), "999");
     assert_string_equal(count_text(12345, text), "12.3k");
     assert_string_equal(count_text(4.9e6, text), "4.90M");
+    assert_string_equal(factor_text(0.5, text), "0.5");
+    assert_string_equal(factor_text(1.1666, text), "1.17");
+    assert_string_equal(factor_text(999.4, text), "999");
+    assert_string_equal(factor_text(1378, text), "1.38k");
+}
+
+static void log_row(struct result *result, unsigned threads, unsigned outstanding, uint64_t latency_ns, uint64_t ns)
+{
+    struct histogram histogram = {.count = 0};
+    struct row *row = result_add(result);
+    assert_non_null(row);
+    histogram_add(&histogram, latency_ns, 100);
+    row->kind = ROW_LOG;
+    row->threads = threads;
+    row->outstanding = outstanding;
+    row->size_bytes = 128;
+    snprintf(row->id, sizeof(row->id), "log.%u.%u", threads, outstanding);
+    row_add_round(row, &histogram, ns);
+    row->records_done = 100;
+}
+
+static void test_the_sentence_says_what_was_measured(void **state)
+{
+    struct result result = {.command = "append"};
+    (void)state;
+    log_row(&result, 1, 0, 1000000, 200000000); /* A median of 1 ms, and 500 a second: no "so" between them. */
+    log_row(&result, 0, 1024, 1000000, 145000);
+    result_conclude(&result);
+    assert_string_equal(
+        result.sentence,
+        "In one sentence: a durable update of 128 bytes costs 1.00 ms here (p99 1.00 ms), and one after "
+        "the other makes 500 a second; group commit makes 690k a second of it for one event loop with "
+        "1024 outstanding (1.38k times).");
+    log_row(&result, 64, 0, 1000000, 1000000);
+    result_conclude(&result);
+    assert_non_null(strstr(result.sentence,
+                           "makes 100k a second of it for 64 threads waiting (200 times), and 690k for "
+                           "one event loop with 1024 outstanding (1.38k times)."));
+    result_free(&result);
 }
 
 /* --- the document -------------------------------------------------------------------------------- */
@@ -359,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_an_assertion_tells_its_value_in_its_unit),
         cmocka_unit_test(test_numbers_of_the_command_line),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_the_sentence_says_what_was_measured),
         cmocka_unit_test(test_result_is_json),
         cmocka_unit_test(test_updates_by_hand),
         cmocka_unit_test(test_an_interrupt_ends_an_emulated_sync),

@@ -139,7 +139,7 @@ class CommandLine(Scratch):
             self.assertIn(word, out)
 
     def test_stdout_that_is_gone_or_full(self):
-        for command in (["explain"], ["probe", self.folder], [*SHORT, "--method=none", self.folder]):
+        for command in (["explain"], ["probe", self.folder], ["probe", "--json", self.folder], [*SHORT, "--method=none", self.folder]):
             with subprocess.Popen([WALBENCH, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
                 process.stdout.close()
                 self.assertEqual((process.wait(60), process.stderr.read()), (0, b""), command)
@@ -471,6 +471,20 @@ class Decisions(Scratch):
         self.assertIn("EMULATED", out)
         self.assertIn("In one sentence", out)
         self.assertIn("When the file grows", out)
+
+    def test_explain_does_not_contradict_itself(self):
+        path = self.path("one.json")
+        run(*SHORT, "--method=fdatasync,fsync,o_dsync", "--direct=direct", "-o", path, self.folder)
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        for row, p50, rate in zip(document["rows"], (131000, 213000, 213000), (1000, 1170, 500)):
+            row["latency_ns"]["p50"], row["records_per_s"] = p50, rate
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        out, _ = run("explain", path)
+        self.assertIn("- By fsync: half of them within 213 us instead of 131 us, and yet 1.17 times as many a second, "
+                      "as a few slow ones weigh on that.\n", out)
+        self.assertIn("- By O_DSYNC: half of them within 213 us instead of 131 us, 0.5 times as many a second.\n", out)
 
     def test_plot(self):
         if shutil.which("gnuplot") is None:
