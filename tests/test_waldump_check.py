@@ -74,6 +74,15 @@ class Check(Scratch):
                     json.loads(done.stdout)
             shutil.rmtree(path)
 
+    def test_paths_of_any_bytes_in_the_line_of_progress(self):
+        path = os.path.join(self.folder.encode(), b"x\x1b[31m\a")
+        shutil.copytree((GOLDEN + "closed").encode(), path)
+        for command in (["verify", "--deep"], ["stat"], ["diff", path]):
+            done = subprocess.run([WALDUMP, *command, "--progress=always", path], capture_output=True, check=True)
+            self.assertNotIn(b"\x1b[31m", done.stderr, command)
+            self.assertNotIn(b"\a", done.stderr, command)
+            self.assertTrue(command[0] == "diff" or b"x\\x1b[31m\\x07" in done.stderr, done.stderr)
+
     def test_a_reader_that_goes_away_hides_no_damage(self):
         for command in ("verify", "dump"):
             with subprocess.Popen([WALDUMP, command, GOLDEN + "corrupt"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

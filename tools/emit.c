@@ -398,15 +398,34 @@ void progress_start(enum progress_wish wish)
     due_in(wish == PROGRESS_ALWAYS ? 0 : 1000);
 }
 
-void progress_tell(const char *what, uint64_t done, uint64_t total)
+/* Is it time for a line? */
+static bool progress_is_due(void)
 {
     struct timespec now;
-    if (!progress.on || clock_gettime(CLOCK_MONOTONIC, &now) != 0 || now.tv_sec < progress.due.tv_sec ||
-        (now.tv_sec == progress.due.tv_sec && now.tv_nsec < progress.due.tv_nsec)) {
+    return progress.on && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
+           (now.tv_sec > progress.due.tv_sec ||
+            (now.tv_sec == progress.due.tv_sec && now.tv_nsec >= progress.due.tv_nsec));
+}
+
+void progress_count(const char *what, uint64_t done, uint64_t total, const char *unit)
+{
+    if (!progress_is_due()) {
         return;
     }
-    (void)fprintf(stderr, "\r%s: %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64 " %%\033[K", what, done >> 20, total >> 20,
+    (void)fprintf(stderr, "\r%s: %" PRIu64 " of %" PRIu64 " %s, %" PRIu64 " %%\033[K", shown(what), done, total, unit,
                   total == 0 ? 100 : (uint64_t)((double)done * 100 / (double)total));
+    (void)fflush(stderr);
+    progress.shown = true;
+    due_in(200);
+}
+
+void progress_tell(const char *what, uint64_t done, uint64_t total)
+{
+    if (!progress_is_due()) {
+        return;
+    }
+    (void)fprintf(stderr, "\r%s: %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64 " %%\033[K", shown(what), done >> 20,
+                  total >> 20, total == 0 ? 100 : (uint64_t)((double)done * 100 / (double)total));
     (void)fflush(stderr);
     progress.shown = true;
     due_in(200);

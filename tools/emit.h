@@ -83,7 +83,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * only when the work takes longer than a second. */
 enum progress_wish { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
 void progress_start(enum progress_wish wish);
-void progress_tell(const char *what, uint64_t done, uint64_t total);
+void progress_tell(const char *what, uint64_t done, uint64_t total); /* Bytes. */
+void progress_count(const char *what, uint64_t done, uint64_t total, const char *unit);
 void progress_end(void);
 
 /* SIGINT and SIGTERM set a flag; loops look at it, and what is there is printed. SIGPIPE is ignored. */

@@ -1,12 +1,14 @@
 /* repair.c - accepting a loss, with open eyes: what a cut would take, and the cut.
  *
- * The happy path: without --apply the log is looked at and nothing else; what would be kept and what would go is
- * printed. With --apply the files that the cut concerns are first copied whole to a backup directory, each synced, the
- * directory synced, and read back; then the library opens the log for writing, accepts the verdict, writes its forced
- * anchor, and closes. It leaves a doubt in the log, from the first index that the loss may concern.
+ * The happy path: without --apply the log is looked at and nothing else. The library makes the cut on a disk in memory
+ * (rehearse.c), and what it then delivers is compared with what it delivers now: what would be kept and what would go
+ * is printed. With --apply the files that the cut concerns are first copied whole (repair_copy.c); then the library
+ * opens the log for writing, accepts the verdict, writes its forced anchor, and closes. It leaves a doubt in the log,
+ * from the first index that the loss may concern.
  *
- * What can fail: anything before the copy is whole: then the log is untouched. A writer that holds the lock: WAL_EBUSY,
- * untouched. A log in order needs no repair: exit code 0, nothing done.
+ * What can fail: anything before the copy is whole: then the log is untouched and the copy removed. A writer that holds
+ * the lock: nothing is copied. An interrupt: until the cut begins it ends the work, behind that it comes too late. A
+ * log in order needs no repair: exit code 0, nothing done.
  *
  * Invariants: it only cuts, never invents; nothing is cut that was not copied and synced before; retired files are not
  * ours to touch. */
@@ -14,6 +16,8 @@
 #define _GNU_SOURCE
 #include "tools/batches.h"
 #include "tools/chain.h"
+#include "tools/rehearse.h"
+#include "tools/repair_copy.h"
 #include "tools/waldump.h"
 
 #include <errno.h>
@@ -22,218 +26,165 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 1 << 20 };
+/* --- the cut, on this disk or in a rehearsal ----------------------------------------------------- */
 
-/* --- the copy ------------------------------------------------------------------------------------ */
-
-static int fail(const char *directory, const char *name, const char *what)
+/* Opens for writing with the loss accepted. io: a rehearsal's disk, or NULL for the real one. */
+static int open_to_cut(const struct settings *settings, const struct format_identity *limits, struct wal_io *io,
+                       struct wal **log, struct wal_verdict *verdict)
 {
-    complain("%s/%s: %s: %s", directory, name, what, strerror(errno));
-    return EXIT_DISK;
-}
-
-static int write_all(int fd, const uint8_t *bytes, size_t size)
-{
-    while (size != 0) {
-        ssize_t written = write(fd, bytes, size);
-        if (written < 0 && errno == EINTR) {
-            continue;
+    struct wal_options options = WAL_OPTIONS_INIT;
+    options.flags = WAL_ACCEPT_UNCERTAIN | WAL_ACCEPT_CORRUPT | WAL_NO_THREADS;
+    options.segments_max = 65536;
+    options.segments_pool_max = 1024; /* Nothing is removed for being surplus. */
+    options.block_bytes = limits->block_shift != 0 ? 1u << limits->block_shift : 0;
+    options.segment_bytes = limits->segment_bytes;
+    options.batch_bytes_max = limits->batch_bytes_max;
+    for (;;) {
+        int status =
+            io != NULL ? wal_open_io(io, &options, log, verdict) : wal_open(settings->path, &options, log, verdict);
+        bool small_blocks = status == WAL_EINVAL && limits->block_shift != 0 && limits->block_shift < 12;
+        if (!small_blocks || (options.flags & WAL_POWERSAFE_OVERWRITE) != 0) {
+            return status;
         }
-        if (written <= 0) {
-            return -1;
+        if (io == NULL) {
+            complain("note: %s; its owner must have, so it is done here", verdict->text);
         }
-        bytes += written;
-        size -= (size_t)written;
+        options.flags |= WAL_POWERSAFE_OVERWRITE;
     }
-    return 0;
 }
 
-/* Copies one segment file; what the disk does not read is zeros in the copy, and told. */
-static int copy_segment(struct segment_file *file, const char *backup, int backup_fd)
+/* The limits of the newest segment whose identity reads; zeros when none does. */
+static struct format_identity limits_of(const struct segments *segments)
 {
-    char name[FORMAT_NAME_BYTES];
-    format_segment_name(file->number, name);
-    int fd = openat(backup_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return fail(backup, name, "cannot be made");
+    struct format_identity limits = {0};
+    for (unsigned i = 0; i < segments->count; i++) {
+        limits = segments->list[i].identity_verdict == FORMAT_OK ? segments->list[i].identity : limits;
     }
-    int code = 0;
-    uint64_t written_digest = 0;
-    uint64_t read_digest = 0;
-    for (uint64_t offset = 0; code == 0 && offset < file->bytes; offset += COPY_BYTES) {
-        uint64_t bytes = file->bytes - offset < COPY_BYTES ? file->bytes - offset : COPY_BYTES;
-        const uint8_t *from = segment_at(file, offset, bytes);
-        written_digest ^= payload_digest(from, bytes) * (2 * offset + 1);
-        code = write_all(fd, from, bytes) == 0 ? 0 : fail(backup, name, "writing");
-        progress_tell(name, offset, file->bytes);
-    }
-    if (code == 0 && fsync(fd) != 0) {
-        code = fail(backup, name, "syncing");
-    }
-    struct segment_file copy = {.number = file->number, .bytes = file->bytes, .size = file->bytes, .fd = fd};
-    for (uint64_t offset = 0; code == 0 && offset < file->bytes; offset += COPY_BYTES) {
-        uint64_t bytes = file->bytes - offset < COPY_BYTES ? file->bytes - offset : COPY_BYTES;
-        read_digest ^= payload_digest(segment_at(&copy, offset, bytes), bytes) * (2 * offset + 1);
-    }
-    if (code == 0 && read_digest != written_digest) {
-        complain("%s/%s: the copy does not read as it was written", backup, name);
-        code = EXIT_DISK;
-    }
-    if (code == 0 && file->gone) {
-        complain("%s/%s: it went while it was copied: is the log in use?", backup, name);
-        code = EXIT_DISK;
-    }
-    if (file->error != 0) {
-        complain("%s: parts of it do not read (%s); zeros stand for them in the copy", name, strerror(file->error));
-    }
-    (void)close(fd);
-    return code;
-}
-
-static int sync_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = fd < 0 ? -1 : fsync(fd);
-    int error = errno;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    errno = error;
-    return result;
-}
-
-/* Where the cut segments go when nobody said: beside the log, with the time in its name. */
-static void default_backup(const char *directory, char *path, size_t size)
-{
-    time_t now = time(NULL);
-    struct tm parts;
-    char stamp[32] = "";
-    char *real = realpath(directory, NULL); /* "." and "log/" have a name of their own, and what is beside it. */
-    size_t length = strlen(real != NULL ? real : directory);
-    if (gmtime_r(&now, &parts) != NULL) {
-        (void)strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &parts);
-    }
-    (void)snprintf(path, size, "%.*s.cut-%s", (int)length, real != NULL ? real : directory, stamp);
-    free(real);
-}
-
-/* Prepared, and never anything else in it: zeros behind the identity. */
-static bool is_blank(struct segment_file *file, uint32_t block_bytes)
-{
-    static const uint8_t zeros[4096];
-    if (file->identity_verdict != FORMAT_OK || file->odd != NULL) {
-        return false;
-    }
-    for (uint64_t offset = block_bytes; offset < file->bytes; offset += sizeof(zeros)) {
-        uint64_t bytes = file->bytes - offset < sizeof(zeros) ? file->bytes - offset : sizeof(zeros);
-        const uint8_t *at = segment_at(file, offset, bytes);
-        if (at == NULL || file->error != 0 || memcmp(at, zeros, bytes) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* May the cut take something of this file? Whatever it looks like: what the library takes for a prepared segment it
- * will use again. Left out are only those that are known to end before the cut, and those that hold nothing. */
-static bool is_concerned(struct segments *segments, struct segment_file *file, const struct wal_verdict *seen)
-{
-    bool before =
-        file->number < seen->segment && file->seal_verdict == FORMAT_OK && file->seal.last_index < seen->index;
-    return !before && !is_blank(file, segments->block_bytes);
-}
-
-static int save(struct settings *settings, struct segments *segments, const struct wal_verdict *seen, char *backup,
-                size_t size)
-{
-    if (settings->backup != NULL) {
-        (void)snprintf(backup, size, "%s", settings->backup);
-    } else {
-        default_backup(settings->path, backup, size);
-    }
-    if (mkdir(backup, 0700) != 0 && errno != EEXIST) {
-        return fail(backup, "", "cannot be made");
-    }
-    int fd = open(backup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return fail(backup, "", "cannot be opened");
-    }
-    int code = 0;
-    for (unsigned i = 0; code == 0 && i < segments->count; i++) {
-        struct segment_file *file = &segments->list[i];
-        if (file->odd != NULL) {
-            char name[FORMAT_NAME_BYTES];
-            format_segment_name(file->number, name);
-            complain("%s/%s: %s: move it away first", settings->path, name, file->odd);
-            code = EXIT_DISK;
-        } else if (is_concerned(segments, file, seen)) {
-            code = copy_segment(file, backup, fd);
-        }
-    }
-    if (code == 0 && fsync(fd) != 0) {
-        code = fail(backup, "", "syncing");
-    }
-    (void)close(fd);
-    char *parent = strdup(backup);
-    for (size_t length = strlen(backup); parent != NULL && length > 1 && parent[length - 1] == '/'; length--) {
-        parent[length - 1] = '\0';
-    }
-    char *slash = parent == NULL ? NULL : strrchr(parent, '/');
-    if (slash != NULL) {
-        slash[slash == parent] = '\0';
-    }
-    if (code == 0 && sync_directory(slash != NULL ? parent : ".") != 0) {
-        code = fail(backup, "..", "syncing");
-    }
-    free(parent);
-    return code;
+    return limits;
 }
 
 /* --- what would be lost -------------------------------------------------------------------------- */
 
-/* Records at or above the cut that still read, wherever they stand. */
-struct survivors {
-    uint64_t records, bytes;
-    uint64_t first, last; /* Of their indexes. */
+/* What a cut makes of the log, by a rehearsal of it. */
+struct loss {
+    bool known; /* The rehearsal went well. */
+    uint64_t keep_first, keep_last;
+    uint64_t doubt;
+    uint64_t records, payload_bytes; /* Delivered now, and not behind the cut, or not from the same place; */
+    uint64_t first, last;            /* their indexes lie between these. */
+    uint64_t hidden_records;         /* Read, but recovery delivers them neither now nor behind the cut. */
+    uint64_t older_records;          /* Kept, and not what the log delivers now under their indexes. */
+    uint64_t older_first, older_last;
 };
 
-static void count_survivors(struct segments *segments, struct segment_file *file, uint64_t index,
-                            struct survivors *survivors)
+static bool record_at(struct wal_cursor *cursor, uint64_t index, struct wal_record *record, struct wal_place *place)
+{
+    wal_cursor_seek(cursor, index);
+    return wal_cursor_next(cursor, record) == 0 && wal_cursor_place(cursor, place) == 0;
+}
+
+/* Compares from the future doubt on: what lies before it no loss concerns. */
+static void compare(const struct settings *settings, struct wal *now, struct wal *cut, struct loss *loss)
+{
+    struct wal_cursor *old = NULL;
+    struct wal_cursor *new = NULL;
+    bool open = wal_cursor_open(now, 0, &old) == 0 && wal_cursor_open(cut, 0, &new) == 0;
+    uint64_t last = wal_durable_index(now) > loss->keep_last ? wal_durable_index(now) : loss->keep_last;
+    uint64_t first = wal_first_index(now) < loss->keep_first ? wal_first_index(now) : loss->keep_first;
+    first = first < loss->doubt ? loss->doubt : first;
+    for (uint64_t index = first; open && index <= last && !interrupted(); index++) {
+        struct wal_record old_record, new_record;
+        struct wal_place old_place, new_place;
+        bool before = record_at(old, index, &old_record, &old_place);
+        bool after = record_at(new, index, &new_record, &new_place);
+        bool same = before && after && old_place.segment == new_place.segment && old_place.offset == new_place.offset;
+        if (before && !same) {
+            loss->first = loss->records == 0 ? index : loss->first;
+            loss->last = index;
+            loss->records++;
+            loss->payload_bytes += old_record.size;
+        }
+        if (after && !same) {
+            loss->older_first = loss->older_records == 0 ? index : loss->older_first;
+            loss->older_last = index;
+            loss->older_records++;
+        }
+        progress_count(settings->path, index - first, last - first + 1, "records");
+    }
+    progress_end();
+    wal_cursor_close(old);
+    wal_cursor_close(new);
+    loss->known = open && !interrupted();
+}
+
+/* Records of a segment that can be recognised, but that recovery delivers neither now nor behind the cut: behind an
+ * opening anchor that does not read, for one. */
+static void count_hidden(struct segments *segments, struct segment_file *file, const struct wal_verdict *verdict,
+                         struct wal_cursor *now, struct loss *loss)
 {
     struct batch_look look;
     uint64_t offset = segments->block_bytes;
-    while (!file->dead && batch_next(file, segments->block_bytes, &offset, file->size, &look)) {
-        if (look.own && look.good_records > 0 && look.head.first_index + look.good_records > index) {
-            uint64_t first = look.head.first_index > index ? look.head.first_index : index;
-            uint64_t last = look.head.first_index + look.good_records - 1;
-            survivors->records += last - first + 1;
-            survivors->bytes += look.padded_bytes;
-            survivors->first = survivors->first == 0 || first < survivors->first ? first : survivors->first;
-            survivors->last = last > survivors->last ? last : survivors->last;
+    while (!file->dead && !interrupted() && batch_next(file, segments->block_bytes, &offset, file->size, &look)) {
+        for (uint32_t i = 0; look.own && i < look.good_records; i++) {
+            struct wal_record record;
+            struct wal_place place;
+            uint64_t index = look.head.first_index + i;
+            loss->hidden_records += index >= verdict->index && !record_at(now, index, &record, &place);
         }
         offset = batch_behind(&look, segments->block_bytes);
     }
 }
 
-static struct survivors find_survivors(const char *path, const struct wal_verdict *verdict)
+static void find_hidden(struct segments *segments, const struct wal_verdict *verdict, struct wal *now,
+                        struct loss *loss)
 {
-    struct survivors survivors = {0};
-    struct segments segments;
-    if (segments_open(&segments, path) != 0) {
-        return survivors;
+    struct wal_cursor *cursor;
+    if (wal_cursor_open(now, 0, &cursor) != 0) {
+        return;
     }
-    for (unsigned i = 0; i < segments.count && !interrupted(); i++) {
-        struct segment_file *file = &segments.list[i];
-        if (file->number >= verdict->segment && !segment_is_foreign(&segments, file)) {
-            count_survivors(&segments, file, verdict->index, &survivors);
+    for (unsigned i = 0; i < segments->count && !interrupted(); i++) {
+        struct segment_file *file = &segments->list[i];
+        if (file->number >= verdict->segment && !segment_is_foreign(segments, file)) {
+            count_hidden(segments, file, verdict, cursor, loss);
         }
     }
+    wal_cursor_close(cursor);
+}
+
+/* The library cuts a log in memory, and what it then delivers is compared with what it delivers now. */
+static struct loss find_loss(const struct settings *settings, struct view_log *view)
+{
+    struct loss loss = {.keep_first = view->verdict.first_index, .keep_last = view->verdict.last_index};
+    struct segments segments;
+    struct wal_io *disk = NULL;
+    struct wal *log = NULL;
+    struct wal_verdict verdict = {0};
+    bool usable = segments_open(&segments, settings->path) == 0 && view->log != NULL;
+    int status = usable && rehearsal_disk(settings->path, &disk) == 0 ? 0 : WAL_ESYSTEM;
+    if (status == 0) {
+        const struct format_identity limits = limits_of(&segments);
+        status = open_to_cut(settings, &limits, disk, &log, &verdict);
+    }
+    if (status == 0 && verdict.accepted) {
+        loss.keep_first = wal_first_index(log);
+        loss.keep_last = wal_durable_index(log);
+        loss.doubt = verdict.doubt_index;
+        compare(settings, view->log, log, &loss);
+    }
+    if (status == 0) {
+        (void)!wal_close(log);
+    }
+    if (usable) {
+        find_hidden(&segments, &view->verdict, view->log, &loss);
+    }
+    if (disk != NULL) {
+        disk->ops->destroy(disk);
+    }
     segments_close(&segments);
-    return survivors;
+    return loss;
 }
 
 /* The library refuses to cut where nothing could be kept; its sentence then names no flag for it. */
@@ -242,50 +193,81 @@ static bool can_be_cut(const struct wal_verdict *verdict)
     return strstr(verdict->text, "WAL_ACCEPT_") != NULL;
 }
 
-/* --- the plan, and the cut ----------------------------------------------------------------------- */
+/* --- the plan ------------------------------------------------------------------------------------ */
 
-static void show_range(const struct wal_verdict *verdict)
+static void show_kept(const struct loss *loss, bool done)
 {
-    if (verdict->first_index > verdict->last_index) {
+    (void)printf("  %s: ", done ? "kept" : "would keep");
+    if (loss->keep_first > loss->keep_last) {
         (void)printf("no records\n");
     } else {
-        (void)printf("records %" PRIu64 " to %" PRIu64 "\n", verdict->first_index, verdict->last_index);
+        (void)printf("records %" PRIu64 " to %" PRIu64 "\n", loss->keep_first, loss->keep_last);
+    }
+    if (loss->older_records != 0) {
+        (void)printf("  of these %" PRIu64 ", between %" PRIu64 " and %" PRIu64
+                     ", %s older ones, which had been truncated away or did not read\n",
+                     loss->older_records, loss->older_first, loss->older_last, done ? "are" : "would be");
     }
 }
 
-static void show_cut(struct settings *settings, const struct wal_verdict *verdict, bool done, const char *backup,
-                     const struct survivors *survivors)
+static void show_lost(const struct loss *loss, bool done)
 {
-    (void)printf("  %s: ", done ? "kept" : "would keep");
-    show_range(verdict);
+    if (loss->records > 0) {
+        (void)printf("  lost with it: %" PRIu64 " record%s that %s, between %" PRIu64 " and %" PRIu64 ", with %" PRIu64
+                     " bytes of payload\n",
+                     loss->records, loss->records == 1 ? "" : "s", done ? "were readable" : "still read", loss->first,
+                     loss->last, loss->payload_bytes);
+    }
+    if (loss->hidden_records > 0) {
+        (void)printf("  lost with it: %" PRIu64 " record%s that only waldump dump --view=physical %s\n",
+                     loss->hidden_records, loss->hidden_records == 1 ? "" : "s", done ? "showed" : "shows");
+    }
+    if (!loss->known && !done) {
+        (void)printf("  what else would be lost is not known: %s\n",
+                     interrupted() ? "interrupted" : "the cut could not be rehearsed");
+    }
+}
+
+/* The commands to go on with: as they can be given to a shell. */
+static void show_next(const struct settings *settings, const struct loss *loss)
+{
+    char *path = shell_quoted(settings->path);
+    char *backup = settings->backup == NULL ? NULL : shell_quoted(settings->backup);
+    (void)printf("  nothing was changed; a copy or a peer is better than a cut\n");
+    if (path != NULL && loss->records > 0) {
+        (void)printf("  to save the records first: waldump export --from %" PRIu64 " %s >records.ndjson\n", loss->first,
+                     shown(path));
+    }
+    if (path != NULL && (settings->backup == NULL || backup != NULL)) {
+        (void)printf("  to cut: waldump repair --apply %s%s%s%s\n", backup != NULL ? "--backup=" : "",
+                     backup != NULL ? shown(backup) : "", backup != NULL ? " " : "", shown(path));
+    }
+    free(path);
+    free(backup);
+}
+
+static void show_cut(const struct settings *settings, const struct wal_verdict *verdict, bool done, const char *backup,
+                     const struct loss *loss)
+{
+    show_kept(loss, done);
     (void)printf("  %s: everything from index %" PRIu64 " on, at %" PRIu64 ":0x%" PRIx64 "\n",
                  done ? "cut" : "would cut", verdict->index, verdict->segment, verdict->offset);
-    if (survivors->records > 0) {
-        (void)printf("  lost with it: %" PRIu64 " records that %s, between %" PRIu64 " and %" PRIu64 ", in %" PRIu64
-                     " bytes\n",
-                     survivors->records, done ? "were readable" : "still read", survivors->first, survivors->last,
-                     survivors->bytes);
-    }
+    show_lost(loss, done);
     if (done) {
-        (void)printf("  saved: %s\n  the log holds a doubt from index %" PRIu64 " on, until its writer clears it\n",
-                     shown(backup), verdict->doubt_index);
-        return;
+        (void)printf("  saved: %s\n", shown(backup));
     }
-    char *quoted = shell_quoted(settings->path);
-    (void)printf("  nothing was changed; a copy or a peer is better than a cut\n");
-    if (quoted == NULL) {
-        return;
+    if (loss->doubt != 0) {
+        (void)printf("  the log %s a doubt from index %" PRIu64
+                     " on, until its writer clears it: records from there on may be older versions\n",
+                     done ? "holds" : "would hold", loss->doubt);
     }
-    if (survivors->records > 0) {
-        (void)printf("  to save the records first: waldump export --from %" PRIu64 " %s >records.ndjson\n",
-                     survivors->first, shown(quoted));
+    if (!done) {
+        show_next(settings, loss);
     }
-    (void)printf("  to cut: waldump repair --apply %s\n", shown(quoted));
-    free(quoted);
 }
 
 static void show_plan(struct settings *settings, const struct wal_verdict *verdict, const char *action,
-                      const char *backup, const struct survivors *survivors)
+                      const char *backup, const struct loss *loss)
 {
     struct emit *emit = &settings->emit;
     bool cut = verdict->kind == WAL_VERDICT_UNCERTAIN || verdict->kind == WAL_VERDICT_CORRUPT;
@@ -300,14 +282,21 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
         emit_row(emit);
         emit_text(emit, "action", action);
         emit_text(emit, "verdict", verdict_word(verdict->kind));
-        emit_u64(emit, "keep_first", verdict->first_index);
-        emit_u64(emit, "keep_last", verdict->last_index);
+        emit_u64(emit, "keep_first", loss->keep_first);
+        emit_u64(emit, "keep_last", loss->keep_last);
         emit_place(emit, verdict->segment, verdict->offset);
         emit_u64(emit, "index", verdict->index);
-        emit_u64(emit, "cut_records", survivors->records);
-        emit_u64(emit, "cut_bytes", survivors->bytes);
+        emit_u64(emit, "cut_records", loss->records);
+        emit_u64(emit, "cut_bytes", loss->payload_bytes);
         emit_text(emit, "backup", backup);
-        emit_u64(emit, "doubt", verdict->doubt_index);
+        emit_u64(emit, "doubt", loss->doubt != 0 ? loss->doubt : verdict->doubt_index);
+        emit_u64(emit, "cut_first", loss->first);
+        emit_u64(emit, "cut_last", loss->last);
+        emit_u64(emit, "hidden_records", loss->hidden_records);
+        emit_u64(emit, "older_records", loss->older_records);
+        emit_u64(emit, "older_first", loss->older_first);
+        emit_u64(emit, "older_last", loss->older_last);
+        emit_bool(emit, "partial", cut && can_be_cut(verdict) && !loss->known);
         emit_end(emit);
         return;
     }
@@ -326,26 +315,16 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
                      shown(settings->path));
         return;
     }
-    show_cut(settings, verdict, strcmp(action, "cut") == 0, backup, survivors);
+    show_cut(settings, verdict, strcmp(action, "cut") == 0, backup, loss);
 }
 
-/* Opens for writing with the loss accepted, and closes. limits: of the newest segment, zeros when they do not read. */
-static int cut_log(struct settings *settings, const struct format_identity *limits, struct wal_verdict *verdict)
+/* --- the cut ------------------------------------------------------------------------------------- */
+
+/* Opens for writing with the loss accepted, and closes. */
+static int cut_log(const struct settings *settings, const struct format_identity *limits, struct wal_verdict *verdict)
 {
-    struct wal_options options = WAL_OPTIONS_INIT;
     struct wal *log;
-    options.flags = WAL_ACCEPT_UNCERTAIN | WAL_ACCEPT_CORRUPT | WAL_NO_THREADS;
-    options.segments_max = 65536;
-    options.segments_pool_max = 1024; /* Nothing is removed for being surplus. */
-    options.block_bytes = limits->block_shift != 0 ? 1u << limits->block_shift : 0;
-    options.segment_bytes = limits->segment_bytes;
-    options.batch_bytes_max = limits->batch_bytes_max;
-    int status = wal_open(settings->path, &options, &log, verdict);
-    if (status == WAL_EINVAL && limits->block_shift != 0 && limits->block_shift < 12) {
-        complain("note: %s; its owner must have, so it is done here", verdict->text);
-        options.flags |= WAL_POWERSAFE_OVERWRITE;
-        status = wal_open(settings->path, &options, &log, verdict);
-    }
+    int status = open_to_cut(settings, limits, NULL, &log, verdict);
     if (status != 0) {
         complain("%s: %s: %s; the log was not cut", settings->path, wal_strerror(status), verdict->text);
         return status == WAL_ECORRUPT ? EXIT_NEGATIVE : exit_code_of(status);
@@ -372,31 +351,79 @@ static int look_again(struct settings *settings)
     return code;
 }
 
-static int apply(struct settings *settings, const struct wal_verdict *seen, const struct survivors *survivors)
+/* The lock of a writer, held while the copy is made: a copy that is given up at its end for a writer that was there all
+ * the time helps nobody. -1 after it has said why. */
+static int lock(const char *directory)
 {
-    struct segments segments;
-    char backup[4096];
+    uint64_t pid;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        return fd;
+    }
+    if (fd >= 0 && errno == EWOULDBLOCK && view_in_use(directory, &pid) && pid != 0) {
+        complain("%s: process %" PRIu64 " has it open for writing: stop it first", directory, pid);
+    } else if (fd >= 0 && errno == EWOULDBLOCK) {
+        complain("%s: it is open for writing: stop its writer first", directory);
+    } else {
+        complain("%s: %s", directory, strerror(errno));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return -1;
+}
+
+/* The copy, with the lock held. */
+static int save(const struct settings *settings, const struct wal_verdict *seen, struct repair_copy *copy,
+                struct format_identity *limits)
+{
+    struct segments segments = {.directory_fd = -1};
+    int held = interrupted() ? -1 : lock(settings->path);
+    int code = interrupted() ? EXIT_INTERRUPTED : held < 0 ? EXIT_DISK : segments_open(&segments, settings->path);
+    if (code == 0) {
+        *limits = limits_of(&segments);
+        code = repair_copy_make(copy, settings->path, settings->backup, &segments, seen);
+    }
+    if (held >= 0) {
+        segments_close(&segments);
+        (void)close(held); /* The library takes it in a moment, for itself. */
+    }
+    if (code == 0 && interrupted()) {
+        repair_copy_remove(copy);
+        code = EXIT_INTERRUPTED;
+    }
+    if (code != 0) {
+        complain("%sthe log was not touched", interrupted() ? "interrupted; " : "");
+    }
+    return code;
+}
+
+static int apply(struct settings *settings, const struct wal_verdict *seen, struct loss *loss)
+{
+    struct repair_copy copy;
     struct wal_verdict verdict = {0};
     struct format_identity limits = {0};
-    int code = segments_open(&segments, settings->path);
-    for (unsigned i = 0; code == 0 && i < segments.count; i++) {
-        limits = segments.list[i].identity_verdict == FORMAT_OK ? segments.list[i].identity : limits;
-    }
-    code = code == 0 ? save(settings, &segments, seen, backup, sizeof(backup)) : code;
-    segments_close(&segments);
-    progress_end();
+    int code = save(settings, seen, &copy, &limits);
     if (code != 0) {
-        complain("the log was not touched");
         return code;
     }
     code = cut_log(settings, &limits, &verdict);
-    if (code == 0 && !verdict.accepted) {
-        complain("the log was in order when it was opened for writing: nothing was cut; the copy is in %s", backup);
-    } else if (code == 0) {
+    if (code != 0) {
+        complain("%s: the copy of what would have been cut", copy.path);
+    } else if (!verdict.accepted) {
+        complain("the log was in order when it was opened for writing: nothing was cut; the copy is in %s", copy.path);
+    } else {
         verdict.index = verdict.index < seen->index ? verdict.index : seen->index;
-        show_plan(settings, &verdict, "cut", backup, survivors);
+        loss->keep_first = verdict.first_index;
+        loss->keep_last = verdict.last_index;
+        loss->doubt = verdict.doubt_index;
+        show_plan(settings, &verdict, "cut", copy.path, loss);
         code = look_again(settings);
     }
+    if (interrupted()) {
+        complain("note: the interrupt came when the cut had begun, and it was finished");
+    }
+    repair_copy_close(&copy);
     return code;
 }
 
@@ -407,20 +434,21 @@ int command_repair(struct settings *settings)
     if (code > EXIT_NEGATIVE) {
         return code;
     }
-    struct wal_verdict verdict = view.verdict;
-    view_close(&view);
+    const struct wal_verdict verdict = view.verdict;
     bool cut = verdict.kind == WAL_VERDICT_UNCERTAIN || verdict.kind == WAL_VERDICT_CORRUPT;
-    struct survivors survivors = {0};
-    if (cut) {
-        survivors = find_survivors(settings->path, &verdict);
-    }
+    struct loss loss = {.keep_first = verdict.first_index, .keep_last = verdict.last_index};
     if (cut && settings->apply && !can_be_cut(&verdict)) {
         complain("%s: %s; it cannot be cut, and nothing was changed", settings->path, verdict.text);
+        view_close(&view);
         return EXIT_NEGATIVE;
     }
-    if (cut && settings->apply) {
-        return apply(settings, &verdict, &survivors);
+    if (cut && can_be_cut(&verdict)) {
+        loss = find_loss(settings, &view);
     }
-    show_plan(settings, &verdict, cut ? "would cut" : "none", "", &survivors);
+    view_close(&view);
+    if (cut && settings->apply) {
+        return apply(settings, &verdict, &loss);
+    }
+    show_plan(settings, &verdict, cut ? "would cut" : "none", "", &loss);
     return cut ? EXIT_NEGATIVE : EXIT_READABLE;
 }
