@@ -60,6 +60,47 @@ class Import(Scratch):
             self.assertFalse(os.path.exists(self.path("new")))
 
 
+    def endless(self, name, head):
+        """Feeds lines, and then one without an end. How much of it was taken, and what was said."""
+        process = subprocess.Popen([WALDUMP, "import", self.path(name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   bufsize=0)
+        fed = 0
+        try:
+            process.stdin.write(head)
+            while fed < 64 << 20:
+                process.stdin.write(b"x" * 65536)
+                fed += 65536
+        except BrokenPipeError:
+            pass
+        process.stdin.close()
+        process.stdin = None
+        _, err = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 3)
+        return fed, err.decode()
+
+    def test_a_line_without_an_end_is_not_read_to_its_end(self):
+        fed, err = self.endless("new", b"")
+        self.assertIn("line 1: longer than 65536 bytes", err)
+        self.assertLess(fed, 1 << 20)
+        head = export_lines([(1, 7, b"a"), (1, 8, b"b")], batch_bytes_max=65536, segment_bytes=1 << 20, block_bytes=4096)
+        fed, err = self.endless("other", b"".join(head.splitlines(keepends=True)[:2]) + b'{"schema":"waldump.export/1","kind":"record","data":"')
+        self.assertRegex(err, r"line 3: longer than \d+ bytes: no record of this log is\n.*holds 1 records")
+        self.assertLess(fed, 1 << 20)
+
+    def test_the_largest_record_of_a_log_goes_in(self):
+        largest = os.urandom(65536 - 360 - 24)
+        run("import", self.path("new"), data=export_lines([(1, 7, largest)], batch_bytes_max=65536, segment_bytes=1 << 20, block_bytes=4096))
+        self.assertEqual(run("get", self.path("new"), 1)[0], largest)
+
+    def test_input_that_does_not_read_is_told(self):
+        folder = os.open(self.folder, os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        done = subprocess.run([WALDUMP, "import", self.path("new")], stdin=folder, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("standard input: Is a directory", done.stderr)
+        self.assertNotIn("nothing came in", done.stderr)
+
+
 class Follow(Scratch):
     def test_records_that_took_the_place_of_others_are_shown(self):
         """A truncation with as many new records: the end does not tell."""

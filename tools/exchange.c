@@ -5,7 +5,8 @@
  * same indexes, tags, types and payloads, batch by batch, and its metadata.
  *
  * What can fail: damage in A: exit code 1, and the last line is not written. A line that import does not understand, or
- * a missing last line: exit code 3, with the line's number; what was taken until then stands in B, and is told.
+ * that is longer than one of this log can be, input that does not read, or a missing last line: exit code 3, with the
+ * line's number; what was taken until then stands in B, and is told.
  *
  * Invariants: import never writes to a directory that holds a log; B is closed in order before it says how much it
  * took. Batches, marks, truncations and a doubt are not carried over: B holds the records, not the history. */
@@ -14,6 +15,7 @@
 #include "tools/json_read.h"
 #include "tools/waldump.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -119,7 +121,7 @@ int command_export(struct settings *settings)
 
 /* --- import -------------------------------------------------------------------------------------- */
 
-enum { BATCH_RECORDS_MAX = 1024, BATCH_BYTES_WANTED = 1 << 20 };
+enum { BATCH_RECORDS_MAX = 1024, BATCH_BYTES_WANTED = 1 << 20, LINE_BYTES_LEAST = 1 << 16 };
 
 struct import {
     struct settings *settings;
@@ -140,6 +142,8 @@ struct import {
     char *bytes;
     size_t bytes_used;
     size_t bytes_room;
+    char *text; /* Of the line at hand. */
+    size_t text_room;
 };
 
 __attribute__((format(printf, 2, 3))) static int refuse(const struct import *import, const char *format, ...)
@@ -381,50 +385,103 @@ static int finish(struct import *import)
     return status != 0 ? log_refuses(import, status) : code;
 }
 
+/* The longest line that can be right: the first one tells of the log, the others hold at most the largest record, which
+ * base64 makes longer by a third. */
+static size_t line_bytes_max(const struct import *import)
+{
+    return LINE_BYTES_LEAST + (import->log == NULL ? 0 : (size_t)import->batch_bytes_max / 3 * 4);
+}
+
+static bool make_room_for_line(struct import *import, size_t length, size_t most)
+{
+    if (length < import->text_room) {
+        return true;
+    }
+    size_t room = import->text_room == 0 ? LINE_BYTES_LEAST : 2 * import->text_room;
+    room = room < most + 1 ? room : most + 1;
+    char *larger = realloc(import->text, room);
+    import->text = larger != NULL ? larger : import->text;
+    import->text_room = larger != NULL ? room : import->text_room;
+    return larger != NULL;
+}
+
+/* The next line, of which there need be no end: it is read no further than one of its kind can be long. False: there is
+ * none, or *code says why. */
+static bool next_line(struct import *import, size_t *length, int *code)
+{
+    size_t most = line_bytes_max(import);
+    int byte = 0;
+    *length = 0;
+    import->line++;
+    while (byte != '\n' && (byte = getc_unlocked(stdin)) != EOF) {
+        if (*length == most) {
+            *code = refuse(import, "longer than %zu bytes: no record of this log is", most);
+            return false;
+        }
+        if (!make_room_for_line(import, *length, most)) {
+            *code = refuse(import, "out of memory for a line of %zu bytes", *length);
+            return false;
+        }
+        import->text[(*length)++] = (char)byte;
+    }
+    if (byte == EOF && ferror(stdin) && !interrupted()) {
+        *code = refuse(import, "standard input: %s", strerror(errno));
+    }
+    return *length != 0 && *code == 0 && !interrupted();
+}
+
+/* What was taken in becomes durable, also when it is not all. Returns what the export's end, and the log, make of code.
+ */
+static int end_log(struct import *import, int code)
+{
+    int told = finish(import);
+    code = code == 0 ? told : code;
+    if (code == 0 && !import->ended) {
+        code = interrupted() ? EXIT_INTERRUPTED : refuse(import, "the export's last line is missing: it is not whole");
+    }
+    int status = wal_close(import->log);
+    if (status != 0 && code == 0) {
+        code = refuse(import, "%s: closing: %s", import->settings->path, wal_strerror(status));
+    }
+    return code;
+}
+
+static void show_import(const struct import *import, int code)
+{
+    const char *path = import->settings->path;
+    uint64_t first = import->next_index - import->batch_count - import->records;
+    if (code == 0 && !import->settings->quiet) {
+        (void)printf("%s: %" PRIu64 " records, first index %" PRIu64 ", durable, closed in order\n", shown(path),
+                     import->records, first);
+    } else if (code != 0) {
+        complain("%s holds %" PRIu64 " records from index %" PRIu64 " on: not the whole export", path, import->records,
+                 first);
+    }
+}
+
 int command_import(struct settings *settings)
 {
     struct import *import = calloc(1, sizeof(*import));
-    char *line = NULL;
-    size_t room = 0;
+    size_t length;
     int code = 0;
     if (import == NULL) {
         complain("out of memory");
         return EXIT_DISK;
     }
     import->settings = settings;
-    while (code == 0 && !interrupted()) {
-        ssize_t length = getline(&line, &room, stdin);
-        if (length < 0) {
-            break;
-        }
-        import->line++;
-        code = take_line(import, line, (size_t)length);
+    while (code == 0 && next_line(import, &length, &code)) {
+        code = take_line(import, import->text, length);
     }
-    if (import->log == NULL && code == 0) {
+    if (import->log == NULL && code == 0 && !interrupted()) {
         complain("nothing came in: an export is wanted on standard input");
         code = EXIT_DISK;
     }
     if (import->log != NULL) {
-        int told = finish(import);
-        code = code == 0 ? told : code;
-        if (code == 0 && !import->ended) {
-            code = refuse(import, "the export's last line is missing: it is not whole");
-        }
-        int status = wal_close(import->log);
-        if (status != 0 && code == 0) {
-            code = refuse(import, "%s: closing: %s", settings->path, wal_strerror(status));
-        }
-        uint64_t first = import->next_index - import->batch_count - import->records;
-        if (code == 0 && !settings->quiet) {
-            (void)printf("%s: %" PRIu64 " records, first index %" PRIu64 ", durable, closed in order\n",
-                         shown(settings->path), import->records, first);
-        } else if (code != 0) {
-            complain("%s holds %" PRIu64 " records from index %" PRIu64 " on: not the whole export", settings->path,
-                     import->records, first);
-        }
+        code = end_log(import, code);
+        show_import(import, code);
     }
     free(import->bytes);
+    free(import->text);
     free(import);
-    free(line);
     return code;
 }
