@@ -345,6 +345,84 @@ static void test_a_second_accept_cuts_no_more_than_it_must(void **state)
     expect_usable(&model);
 }
 
+/* --- stray files --------------------------------------------------------------------------------- */
+
+/* A copy of some segment under a name behind the newest one, as a careless restore leaves it. */
+static void add_stray(const struct model *model, uint64_t segment, uint64_t name)
+{
+    char from[SCRATCH_PATH_BYTES];
+    char to[SCRATCH_PATH_BYTES];
+    static char bytes[64 * BLOCK];
+    file_of(model, segment, from);
+    file_of(model, name, to);
+    FILE *in = fopen(from, "re");
+    FILE *out = fopen(to, "we");
+    assert_true(in != NULL && out != NULL);
+    size_t size = fread(bytes, 1, sizeof(bytes), in);
+    assert_true(size != 0 && fwrite(bytes, 1, size, out) == size);
+    assert_int_equal(fclose(in), 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* All that the log holds is what the model holds, to the last record. */
+static void expect_exactly(struct model *model)
+{
+    static char buffer[PAYLOAD_BYTES_MAX];
+    struct wal_record record;
+    assert_int_equal(wal_last_index(model->log), model->next_index - 1);
+    for (uint64_t index = wal_first_index(model->log); index < model->next_index; index++) {
+        assert_int_equal(wal_read(model->log, index, buffer, sizeof(buffer), &record), 0);
+        assert_true(is_right(model, index, &record));
+    }
+}
+
+/* A log in which an accepted loss has left a segment dead that joins the one before it: its file was away then. */
+static uint64_t make_log_with_dead_segment(struct model *model, const char *directory)
+{
+    char path[SCRATCH_PATH_BYTES];
+    char away[SCRATCH_PATH_BYTES];
+    model_start(model, directory, 16);
+    model_open(model);
+    while (model->next_index <= 30) {
+        put(model, model->next_index, 1, 9000);
+    }
+    uint64_t missing = place_of(model, 24).segment;
+    model_close(model);
+    file_of(model, missing, path);
+    scratch_join(away, directory, "away.tmp");
+    assert_int_equal(rename(path, away), 0);
+    accept_and_expect_doubt(model);
+    model->next_index = wal_last_index(model->log) + 1;
+    put(model, model->next_index, 1, 10);
+    uint64_t newest = place_of(model, model->next_index - 1).segment;
+    model_close(model);
+    assert_int_equal(rename(away, path), 0);
+    return newest;
+}
+
+static void test_a_stray_file_brings_nothing_back_and_costs_nothing(void **state)
+{
+    struct model model;
+    uint64_t newest = make_log_with_dead_segment(&model, *state);
+    add_stray(&model, 2, newest + 5);
+    accept_and_expect_doubt(&model);
+    expect_exactly(&model);
+    model_close(&model);
+}
+
+static void test_a_stray_file_behind_the_only_segment_costs_nothing(void **state)
+{
+    struct model model;
+    model_start(&model, *state, 16);
+    model_open(&model);
+    put(&model, 1, 3, 10);
+    model_close(&model);
+    add_stray(&model, 1, 7);
+    accept_and_expect_doubt(&model);
+    expect_exactly(&model);
+    model_close(&model);
+}
+
 /* --- whole files --------------------------------------------------------------------------------- */
 
 static uint64_t make_rolled_log(struct model *model, const char *directory)
@@ -473,6 +551,8 @@ int main(void)
         TEST(test_a_cut_in_front_of_the_start_leaves_an_empty_log_at_the_start),
         TEST(test_damage_in_front_of_a_start_does_not_hide_the_log),
         TEST(test_a_second_accept_cuts_no_more_than_it_must),
+        TEST(test_a_stray_file_brings_nothing_back_and_costs_nothing),
+        TEST(test_a_stray_file_behind_the_only_segment_costs_nothing),
         TEST(test_a_newest_file_without_content_is_no_torn_end),
         TEST(test_a_newest_file_that_is_short_is_accepted_once),
         TEST(test_a_reader_gets_the_newest_metadata_behind_damage),

@@ -5,10 +5,12 @@
  * not read.
  *
  * What can fail: a segment is missing, is another one, or does not end as its successor says: noted for rows Y3 and Y4,
- * with the place. Then the segments from the start on are walked whole, upwards, to the last that joins and reads.
+ * with the place. Then the segments from the start on are walked whole, upwards, to the last that joins and reads: T
+ * itself, when only a file behind it is wrong.
  *
  * Invariants: a segment is believed only through the checksum in the anchor behind it; a forced anchor may jump in
- * numbers, never in the chain; start, doubt and metadata are T's, whatever prefix is found.
+ * numbers, never in the chain, and what it jumped over never comes back; start, doubt and metadata are T's, whatever
+ * prefix is found.
  *
  * May include: chain.h, bytes.h, zoo.h. */
 
@@ -208,33 +210,87 @@ static void note_lowest_behind_cut(struct recovery *recovery, const struct walk 
     evidence->truncation_lost = evidence->truncation_lost || untold;
 }
 
+/* The beginning of a segment: does it read? */
+static bool look_at_beginning(struct recovery *recovery, struct segment *segment, struct format_head *anchor)
+{
+    struct format_identity identity;
+    enum format_verdict verdict;
+    return look_identity(recovery, segment, &identity, &verdict) == 0 && look_opening_anchor(recovery, segment, anchor);
+}
+
+/* Marks what an accepted loss has removed: the segments between a forced anchor and the predecessor that it names. They
+ * join their neighbours below as well as ever, so nothing else keeps them from coming back. A dead segment's own forced
+ * anchor removed nothing that is not dead with it. */
+static void mark_dead(struct recovery *recovery, uint64_t start_segment)
+{
+    uint64_t live_to = UINT64_MAX;
+    for (uint32_t i = recovery->table->count; i-- > 0;) {
+        struct segment *segment = recovery->table->list[i];
+        struct format_head anchor = recovery->opening_anchor;
+        segment->dead = segment->number > live_to;
+        if (segment->number > recovery->tail->number || segment->number < start_segment || segment->dead) {
+            continue;
+        }
+        bool reads = segment == recovery->tail || look_at_beginning(recovery, segment, &anchor);
+        if (reads && (anchor.flags & BATCH_FORCED) != 0 && anchor.body.anchor.predecessor_segment < segment->number) {
+            live_to = anchor.body.anchor.predecessor_segment;
+        }
+    }
+}
+
+/* Adds the segment to the prefix if it goes on from there; one that does not is lost, and a later one may still name
+ * the prefix's end. *over: there is no prefix, for it begins with the start segment. */
+static int try_segment(struct recovery *recovery, struct segment *segment, const struct walk *newest, bool *over)
+{
+    struct format_head anchor;
+    bool reads = look_at_beginning(recovery, segment, &anchor);
+    if (!recovery->acceptable && (!reads || segment->number != newest->start.segment)) {
+        *over = true;
+        return 0;
+    }
+    if (!reads || (recovery->acceptable && !goes_on(recovery, &recovery->walk, &anchor))) {
+        return 0;
+    }
+    return walk_segment(recovery, segment, &anchor);
+}
+
+/* T has been walked already. When the prefix reaches it, all that reads is kept: what is wrong is a file behind it. */
+static bool reach_tail(struct recovery *recovery, const struct walk *newest, const struct scan_stop *newest_stop)
+{
+    struct segment *tail = recovery->tail;
+    bool begins = !recovery->acceptable && tail->number == newest->start.segment;
+    if (!begins && !(recovery->acceptable && goes_on(recovery, &recovery->walk, &recovery->opening_anchor))) {
+        return false;
+    }
+    recovery->walk = *newest;
+    recovery->stop = *newest_stop;
+    recovery->cut_segment = tail;
+    recovery->acceptable = true;
+    return true;
+}
+
 int chain_walk_up(struct recovery *recovery)
 {
     const struct walk newest = recovery->walk;
+    const struct scan_stop newest_stop = recovery->stop;
+    bool over = false;
     recovery->acceptable = false;
-    for (uint32_t i = 0; i < recovery->table->count; i++) {
+    mark_dead(recovery, newest.start.segment);
+    for (uint32_t i = 0; i < recovery->table->count && !over; i++) {
         struct segment *segment = recovery->table->list[i];
-        struct format_identity identity;
-        enum format_verdict verdict;
-        struct format_head anchor;
-        if (segment->number < newest.start.segment || segment->number >= recovery->tail->number) {
+        if (segment->number < newest.start.segment || segment->number >= recovery->tail->number || segment->dead) {
             continue;
         }
-        bool reads = look_identity(recovery, segment, &identity, &verdict) == 0 &&
-                     look_opening_anchor(recovery, segment, &anchor);
-        if (!recovery->acceptable && (!reads || segment->number != newest.start.segment)) {
-            break; /* The prefix begins with the start segment, or there is none. */
-        }
-        if (!reads || (recovery->acceptable && !goes_on(recovery, &recovery->walk, &anchor))) {
-            continue; /* Dead, or lost: a later one may still name the walk's end. */
-        }
-        int status = walk_segment(recovery, segment, &anchor);
+        int status = try_segment(recovery, segment, &newest, &over);
         if (status != 0) {
             return status;
         }
     }
+    bool whole = !over && reach_tail(recovery, &newest, &newest_stop);
     if (recovery->acceptable) {
-        note_lowest_behind_cut(recovery, &newest);
+        if (!whole) {
+            note_lowest_behind_cut(recovery, &newest);
+        }
         /* Start, doubt and metadata never go back: what T says of them holds, whatever records are lost. */
         recovery->walk.start = newest.start;
         recovery->walk.doubt_index = newest.doubt_index;

@@ -289,8 +289,8 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
     }
     int status = recovery->cut_segment == recovery->tail ? read_again(recovery) : 0;
     uint64_t seal_offset = segment_seal_offset(recovery->cut_segment, recovery->shape.block_bytes);
-    bool in_place =
-        recovery->cut_segment == recovery->tail && !recovery->evidence.sealed && recovery->walk.offset < seal_offset;
+    bool in_place = recovery->cut_segment == recovery->tail && !recovery->evidence.sealed &&
+                    recovery->walk.offset < seal_offset && recovery->stranger == 0;
     struct anchor_cut cut = {0};
     describe_cut(recovery, verdict, &cut);
     if (cut.forced && log->sealed.start.index > log->sealed.next_index) {

@@ -25,6 +25,7 @@ struct segment {
     bool locked;     /* The file is open for writing, under a lock. */
     uint8_t prefill; /* enum format_prefill */
     bool staged;     /* READY: batches are being put together for it. */
+    bool dead;       /* While a damaged log is judged: a loss accepted earlier has removed it. */
     uint32_t pins;   /* Readers at work in the file: it must not be recycled. */
     uint64_t bytes;
     uint64_t salt; /* READY: drawn for its anchor. OPEN: of the present run. */
