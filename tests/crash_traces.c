@@ -103,6 +103,8 @@ static const struct trace {
     {"the doubt reaches down from a later segment", 1, "p a5+ a5+ 4*a6+ a6+ t2:5+ c f |"},
     {"a cut in front of the start", 1, "p a5+ a5+ a5+ 4*a6+ a6+ s3+ c f a5+ | a5 |"},
     {"a second accept behind the first", 1, "p a5+ 4*a6+ a6+ c f p a5+ |"},
+    {"a loss of the newest segment, cut at every moment", 1, "p 4*a6+ 5*a6+ / f |"},
+    {"a loss of the newest segment, accepted with larger segments", 1, "p 4*a6+ 5*a6+ B / f |"},
     {"the doubt stays over a roll", 1, "a5+ a5+ a5+ f p 4*a6+ a6+ | p |"},
     {"damage", 1, "a5+ a88m4+ t1:9+ a5+ ^ d"},
     {"damage under the load", 1, "a5+ a88+ t2:99+ d"},

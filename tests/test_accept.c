@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "tests/log_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -423,6 +424,70 @@ static void test_a_stray_file_behind_the_only_segment_costs_nothing(void **state
     model_close(&model);
 }
 
+/* --- accepted, and killed ------------------------------------------------------------------------- */
+
+/* A log of some segments, the newest of which cannot be gone on in: its opening anchor is lost, or its file. */
+static void make_log_without_newest(struct model *model, const char *directory, bool vanished)
+{
+    char path[SCRATCH_PATH_BYTES];
+    model_start(model, directory, 16);
+    model_open(model);
+    while (model->next_index <= 20) {
+        put(model, model->next_index, 1, 9000);
+    }
+    uint64_t newest = place_of(model, 20).segment;
+    model_close(model);
+    for (uint64_t number = newest; vanished && number < newest + 4; number++) {
+        file_of(model, number, path);
+        (void)unlink(path);
+    }
+    if (!vanished) {
+        destroy_block(model, (struct wal_place){.segment = newest, .offset = BLOCK});
+    }
+}
+
+/* Accepts the loss on a disk that ends the open at its first durable write: the forced anchor's. */
+static void accept_and_die(struct model *model, uint64_t segment_bytes, uint32_t flags)
+{
+    struct fault_io *disk = fault_disk(model->directory);
+    struct wal_options options = model->options;
+    struct wal *log = NULL;
+    options.segment_bytes = segment_bytes;
+    options.flags = WAL_NO_THREADS | WAL_ACCEPT_CORRUPT | WAL_ACCEPT_UNCERTAIN | flags;
+    fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_WRITE_DURABLE, .nth = 1, .error = EIO});
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, &model->verdict), WAL_EIO);
+    assert_int_equal(fault_io_hits(disk), 1);
+    fault_io_free(disk);
+}
+
+static void test_a_loss_accepted_and_killed_is_not_forgotten(void **state)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        struct model model;
+        char directory[SCRATCH_PATH_BYTES];
+        char name[16];
+        (void)snprintf(name, sizeof(name), "log%u", i);
+        scratch_join(directory, *state, name);
+        make_log_without_newest(&model, directory, (i & 1) != 0);
+        uint32_t zeroed = (i & 4) != 0 ? WAL_ZERO_RECYCLED : 0;
+        for (unsigned turn = 0; turn < 2; turn++) {
+            accept_and_die(&model, ((i & 2) != 0 ? 32 : 16) * BLOCK, zeroed);
+        }
+        accept_and_expect_doubt(&model); /* Refused first, as before. */
+        expect_usable(&model);
+    }
+}
+
+/* What was wrong is behind the log from then on, the stray file too. */
+static void test_a_stray_file_is_accepted_once(void **state)
+{
+    struct model model;
+    uint64_t newest = make_log_with_dead_segment(&model, *state);
+    add_stray(&model, 2, newest + 5);
+    accept_and_expect_doubt(&model);
+    expect_usable(&model);
+}
+
 /* --- whole files --------------------------------------------------------------------------------- */
 
 static uint64_t make_rolled_log(struct model *model, const char *directory)
@@ -553,6 +618,8 @@ int main(void)
         TEST(test_a_second_accept_cuts_no_more_than_it_must),
         TEST(test_a_stray_file_brings_nothing_back_and_costs_nothing),
         TEST(test_a_stray_file_behind_the_only_segment_costs_nothing),
+        TEST(test_a_loss_accepted_and_killed_is_not_forgotten),
+        TEST(test_a_stray_file_is_accepted_once),
         TEST(test_a_newest_file_without_content_is_no_torn_end),
         TEST(test_a_newest_file_that_is_short_is_accepted_once),
         TEST(test_a_reader_gets_the_newest_metadata_behind_damage),

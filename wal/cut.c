@@ -8,8 +8,9 @@
  * in any step leaves the same observations, hence the same cut at the next open. No room for the next segment: the log
  * is left unanchored, to be read.
  *
- * Invariants: a cut that the caller accepted is forced: its anchor takes a number above all seen, the window is not
- * zeroed before it (that is the evidence), and it leaves a doubt from the first index that the loss may concern.
+ * Invariants: a cut that the caller accepted is forced: its anchor takes a number above all seen, and it leaves a doubt
+ * from the first index that the loss may concern. Until that anchor is durable nothing behind the cut is touched, bytes
+ * or files, and no name appears that was missing: that is the evidence.
  *
  * May include: cut.h, prepare.h, seal.h, bytes.h, zoo.h. */
 
@@ -120,20 +121,54 @@ static int anchor_in_place(struct wal *log, const struct anchor_cut *cut)
     return write_anchor_block(log, log->tail, offset, log->roll_blocks);
 }
 
-/* At the beginning of the next segment: the present one is sealed, or full, or lies behind an accepted cut. */
+/* The number of the segment that the log goes on in. When a loss is accepted, one that no file has: those behind the
+ * cut are the evidence, and that there is none behind a sealed T is evidence too. A crash before the forced anchor is
+ * durable must leave all of it to the next open. */
+static uint64_t next_segment_number(const struct recovery *recovery, const struct anchor_cut *cut)
+{
+    uint64_t next = recovery->tail->number + 1;
+    const struct segment *highest = recovery->table->list[recovery->table->count - 1];
+    if (!cut->forced) {
+        return next;
+    }
+    return highest->number > next ? highest->number + 1 : next + 1;
+}
+
+/* Makes that segment ready. NULL in *out: there is no room. */
+static int prepare_next(struct wal *log, uint64_t number, struct segment **out)
+{
+    int status = 0;
+    *out = table_find(&log->table, number);
+    while (status == 0 && (*out == NULL || (*out)->state != SEGMENT_READY)) {
+        log_lock(log); /* Not ready yet after a turn that only removed a retired file of another size. */
+        status = prepare_segment(log, number);
+        log_unlock(log);
+        *out = status == 0 ? table_find(&log->table, number) : NULL;
+    }
+    return status == WAL_ENOSPC ? 0 : status;
+}
+
+/* While a forced anchor is on its way, files behind the cut are not to be recycled. */
+static void keep_evidence(struct wal *log, const struct recovery *recovery, bool keep)
+{
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        if (segment->number > recovery->cut_segment->number) {
+            segment->pins = keep ? 1 : 0;
+        }
+    }
+}
+
+/* At the beginning of another segment: the present one is sealed, or full, or lies behind an accepted cut. */
 static int anchor_in_next(struct wal *log, struct recovery *recovery, const struct anchor_cut *cut)
 {
-    uint64_t number = recovery->tail->number + 1;
-    struct segment *next = table_find(&log->table, number);
-    while (next == NULL || next->state != SEGMENT_READY) {
-        log_lock(log); /* Not ready yet after a turn that only removed a retired file of another size. */
-        int status = prepare_segment(log, number);
-        log_unlock(log);
-        if (status != 0) {
-            log->unanchored = status == WAL_ENOSPC;
-            return log->unanchored ? 0 : status;
-        }
-        next = table_find(&log->table, number);
+    struct segment *next;
+    keep_evidence(log, recovery, cut->forced);
+    int prepared = prepare_next(log, next_segment_number(recovery, cut), &next);
+    keep_evidence(log, recovery, false);
+    if (prepared != 0 || next == NULL) {
+        log->unanchored = prepared == 0;
+        return prepared;
     }
     struct segment *from = log->tail;
     uint32_t block_bytes = log->shape.block_bytes;
@@ -216,7 +251,7 @@ static void retire_behind_cut(struct wal *log, const struct recovery *recovery)
 {
     for (uint32_t i = 0; i < log->table.count; i++) {
         struct segment *segment = log->table.list[i];
-        if (segment->number > recovery->cut_segment->number && segment->number <= recovery->tail->number) {
+        if (segment->number > recovery->cut_segment->number && segment->number < log->tail->number) {
             segment->state = SEGMENT_RETIRED;
         }
     }
@@ -295,7 +330,7 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
     describe_cut(recovery, verdict, &cut);
     if (cut.forced && log->sealed.start.index > log->sealed.next_index) {
         /* All that reads lies in front of the start: the log goes on there, empty, as behind a reset. */
-        log->sealed.start.segment = in_place ? recovery->cut_segment->number : recovery->tail->number + 1;
+        log->sealed.start.segment = in_place ? recovery->cut_segment->number : next_segment_number(recovery, &cut);
     }
     if (status == 0 && in_place && !cut.forced) {
         /* Not when a loss is accepted: what is behind the cut is the evidence, until the forced anchor is durable. */
