@@ -1,5 +1,5 @@
 /* test_directories.c - the directory is not what it should be: no log, another program's files, a newer format, a log
- * that somebody has open, segments missing, renamed, swapped, foreign or cut short.
+ * that somebody has open, segments missing, renamed, swapped, foreign, cut short or of another size.
  *
  * The happy path of a test: a log is made and closed, its files are changed from outside, and opening it is refused
  * with the code of wal.h, the row of the recovery table and a text.
@@ -388,6 +388,55 @@ static void test_segment_cut_short(void **state)
     }
 }
 
+/* --- a legal crash, and then an open with larger segments ---------------------------------------- */
+
+/* As killed in a roll, between seal and anchor: the newest segment is ready, and not begun. */
+static uint64_t make_log_cut_in_a_roll(const char *directory)
+{
+    make_log(directory, MANY);
+    uint64_t newest = scratch_newest(directory);
+    scratch_zero(directory, newest, BLOCK, 15 * BLOCK);
+    assert_true(scratch_newest(directory) == newest - 1);
+    return newest - 1;
+}
+
+/* The ready segment is too small for the batches from now on; it must not be missing for a moment all the same. */
+static void test_larger_segments_behind_a_cut_roll(void **state)
+{
+    const struct fault_rule rules[] = {
+        {.kinds = FAULT_SYNC_PARENT, .nth = 100, .error = EIO},                /* None. */
+        {.kinds = FAULT_ALLOCATE, .nth = 1, .forever = true, .error = ENOSPC}, /* The disk is full. */
+        {.kinds = FAULT_UNLINK, .nth = 1, .error = EIO, .carried_out = true},  /* Killed behind the first unlink. */
+        {.kinds = FAULT_WRITE_DURABLE, .nth = 1, .error = EIO, .carried_out = false}, /* Killed before the anchor. */
+    };
+    for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        static uint8_t large[20 * BLOCK];
+        char directory[SCRATCH_PATH_BYTES];
+        char name[16];
+        (void)snprintf(name, sizeof(name), "log%u", i);
+        scratch_join(directory, *state, name);
+        (void)make_log_cut_in_a_roll(directory);
+        struct wal_options options = small(WAL_NO_THREADS);
+        options.batch_bytes_max = 32 * BLOCK;
+        struct fault_io *disk = fault_disk(directory);
+        fault_io_arm(disk, rules[i]);
+        struct wal *log = NULL;
+        struct wal_verdict verdict;
+        int result = wal_open_io(fault_io_disk(disk), &options, &log, &verdict);
+        assert_true(result == 0 || result == WAL_EIO);
+        if (result == 0) {
+            (void)wal_close(log);
+        }
+        fault_io_free(disk);
+        assert_int_equal(wal_open(directory, &options, &log, &verdict), 0);
+        assert_true(verdict.kind == WAL_VERDICT_CLEAN || verdict.kind == WAL_VERDICT_TORN);
+        const struct wal_record record = {.data = large, .size = sizeof(large), .type = 1, .tag = 1};
+        const struct wal_append append = {.records = &record, .record_count = 1};
+        assert_int_equal(wal_commit(log, &append, NULL), 0);
+        assert_int_equal(wal_close(log), 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -415,6 +464,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_no_segment_has_a_beginning, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_shorter_than_the_caller_knows, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_cut_short, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_larger_segments_behind_a_cut_roll, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

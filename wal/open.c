@@ -229,8 +229,9 @@ static void publish(struct wal *log)
 }
 
 /* Ready segments that were found: salt and map, so that a roll needs nothing. */
-static int equip_ready(struct wal *log)
+static int equip_ready(struct wal *log, const struct recovery *recovery)
 {
+    uint64_t next_number = recovery->tail->number + 1;
     bool too_small = false;
     for (uint32_t i = 0; i < log->table.count; i++) {
         struct segment *segment = log->table.list[i];
@@ -239,7 +240,9 @@ static int equip_ready(struct wal *log)
         }
         /* Made when batches were smaller: the largest would not fit. Then the later ones neither: there is no gap. */
         too_small = too_small || segment->bytes < log->options.batch_bytes_max + 3 * (uint64_t)log->shape.block_bytes;
-        if (too_small) {
+        /* But the one behind a sealed T must not be missing for a moment: the log goes on in it, and rolls early. */
+        bool needed = recovery->evidence.sealed && segment->number == next_number;
+        if (too_small && !needed) {
             segment->state = SEGMENT_RETIRED;
             continue;
         }
@@ -332,7 +335,7 @@ static int judge_and_take_over(struct wal *log, struct recovery *recovery, struc
     }
     status = check_block_bytes(log, log->shape.block_bytes);
     if (status == 0) {
-        status = equip_ready(log);
+        status = equip_ready(log, recovery);
     }
     if (status == 0) {
         status = cut_make(log, recovery, verdict);
