@@ -256,6 +256,22 @@ int handle_open_io(struct wal_io *io, const struct wal_options *options, struct 
     return open_on_disk(log, log_out, verdict);
 }
 
+int handle_look_again(struct wal *log, struct wal **now_out)
+{
+    struct wal_options options = log->options;
+    struct wal_verdict verdict;
+    struct wal *now;
+    options.flags = WAL_READ_ONLY | WAL_NO_THREADS;
+    options.log = NULL;
+    int status = begin_open(&options, &now, &verdict);
+    if (status != 0) {
+        return status;
+    }
+    now->io = log->io;
+    now->shares_disk = true;
+    return open_on_disk(now, now_out, &verdict);
+}
+
 /* The last batch: nothing is left to be recovered. */
 static int write_close(struct wal *log)
 {

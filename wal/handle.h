@@ -11,6 +11,9 @@ int handle_open(const char *directory, const struct wal_options *options, struct
                 struct wal_verdict *verdict);
 int handle_open_io(struct wal_io *io, const struct wal_options *options, struct wal **log_out,
                    struct wal_verdict *verdict);
+/* What lies below a read-only handle now, opened a second time, with text in no verdict: while other threads use the
+ * first one's disk. To be closed. */
+int handle_look_again(struct wal *log, struct wal **now_out);
 int handle_close(struct wal *log);
 
 #endif

@@ -77,6 +77,7 @@ struct wal {
     struct wal_io *io;
     bool owns_io;
     bool read_only;
+    bool shares_disk;           /* The disk is another handle's, which may be in use: only execute() may be called. */
     bool asynchronous;          /* The event loop's writes go through submit and poll. Decided for good when its
                                    descriptor is first asked for. */
     struct wal_options options; /* Defaults filled in. */

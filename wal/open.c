@@ -364,8 +364,8 @@ static int pass(struct wal *log, struct wal_verdict *verdict)
     }
     if (status == 0) {
         uint64_t tail_bytes = recovery.tail != NULL ? recovery.tail->bytes : WINDOW_BYTES;
-        status =
-            window_create(&window, log->io, true, window_bytes_for(tail_bytes, WINDOW_BYTES), log->options.allocator);
+        status = window_create(&window, log->io, !log->shares_disk, window_bytes_for(tail_bytes, WINDOW_BYTES),
+                               log->options.allocator);
         if (status != 0) {
             (void)report_set(&log->report, status, "out of memory for reading the log");
         }
@@ -392,7 +392,8 @@ static int read_only_passes(struct wal *log, struct wal_verdict *verdict)
         log->report = (struct report){0};
         int status = pass(log, &now);
         bool good = status == 0 && verdict_status(now.kind) == 0;
-        bool same = turn != 0 && status == status_before && now.row == before.row && now.segment == before.segment &&
+        /* Without a verdict there is nothing to compare: a file that was renamed under us says "no such file". */
+        bool same = now.row != 0 && status == status_before && now.row == before.row && now.segment == before.segment &&
                     now.offset == before.offset && now.batch == before.batch && now.mark == before.mark;
         if (good || same || turn == PASSES_MAX) {
             *verdict = now;

@@ -335,38 +335,45 @@ int wal_maintain(struct wal *log, uint32_t flags, bool *more_out)
 
 /* --- reading ------------------------------------------------------------------------------------- */
 
-/* Where the log below a read-only handle begins now; 0: that cannot be told. */
-static uint64_t first_index_now(const struct wal *log)
+/* Does the log below a read-only handle no longer hold that index where this handle knows it? Also when a truncation of
+ * its end has moved it since. 0, or why that cannot be told. */
+static int is_gone(struct wal *log, uint64_t index, bool *gone, uint64_t *first_index)
 {
-    struct wal_options options = log->options;
-    struct wal_verdict verdict;
-    struct wal *now = NULL;
-    options.flags = WAL_READ_ONLY | WAL_NO_THREADS;
-    options.log = NULL;
-    uint64_t first_index = 0;
-    if (wal_open_io(log->io, &options, &now, &verdict) == 0) {
-        first_index = wal_first_index(now);
-        (void)!wal_close(now);
+    struct wal *now;
+    int status = handle_look_again(log, &now);
+    if (status != 0) {
+        return status;
     }
-    return first_index;
+    *first_index = now->start_index;
+    log_lock(log);
+    const struct segment *holding = table_holding(&log->table, index);
+    *gone = index < now->start_index || (holding != NULL && holding->number < now->start_segment);
+    log_unlock(log);
+    return handle_close(now);
 }
 
 /* A read-only handle sees the log as it was, but its files are the writer's: what has been truncated since may be
- * recycled under our reads. That is no damage. */
+ * recycled under our reads. That is no damage, and what cannot be told from it is not called damage either. */
 static int after_failed_read(struct wal *log, uint64_t index, int status)
 {
     if (!log->read_only || (status != WAL_ECORRUPT && status != WAL_EIO && status != WAL_ENOENT)) {
         return status;
     }
-    uint64_t first_index = first_index_now(log);
-    if (index >= first_index) {
-        return status;
-    }
+    bool gone = false;
+    uint64_t first_index = 0;
+    int looked = is_gone(log, index, &gone, &first_index);
     log_lock(log);
-    status = report_set(&log->report, WAL_ECOMPACTED,
-                        "index %" PRIu64 " was truncated while the log was read; it begins at %" PRIu64
-                        " now: open it again",
-                        index, first_index);
+    if (looked == 0 && gone) {
+        status = report_set(&log->report, WAL_ECOMPACTED,
+                            "index %" PRIu64 " was truncated while the log was read; it begins at %" PRIu64
+                            " now: open it again",
+                            index, first_index);
+    } else if (looked != 0 && looked != WAL_ECORRUPT && status != WAL_EIO) {
+        status =
+            report_set(&log->report, looked,
+                       "index %" PRIu64 " does not read, and whether it was truncated meanwhile cannot be told: %s",
+                       index, wal_strerror(looked));
+    }
     log_unlock(log);
     return status;
 }

@@ -420,7 +420,7 @@ WAL_CHECKED int wal_maintain(struct wal *log, uint32_t flags, bool *more_out);
  * record->size says what is needed. WAL_ECOMPACTED, WAL_EBEYOND: no such record. WAL_ECORRUPT: the bytes are wrong,
  * wal_errmsg names the place; other records may read well. Served while writes go on. A read-only handle sees the log
  * as it was when it was opened; what the writer has truncated since may be gone: WAL_ECOMPACTED as well, open it again.
- */
+ * It looks at the log anew to tell that from damage; where that look fails, its code is the answer. */
 WAL_CHECKED int wal_read(struct wal *log, uint64_t index, void *buffer, size_t buffer_bytes, struct wal_record *record);
 
 /* Opens a cursor before first_index (0: the first of the log). Allocates; to be closed before the log. */
