@@ -222,6 +222,76 @@ static void test_segment_missing_in_the_middle(void **state)
     expect_refusal(*state, WAL_ECORRUPT, 3);
 }
 
+static struct wal *open_to_read(const char *directory)
+{
+    struct wal_options options = tiny(WAL_READ_ONLY);
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(directory, &options, &log, NULL), 0);
+    return log;
+}
+
+static uint64_t first_record_of(const char *directory, uint64_t segment)
+{
+    struct found_batch batches[MANY];
+    assert_true(scratch_batches(directory, segment, batches, MANY) > 1);
+    return batches[1].head.first_index; /* Behind the opening anchor. */
+}
+
+/* wal_verify counts every record of the missing segments, and says between which tags they stood. */
+static void expect_missing(const char *directory, uint64_t segment, uint64_t first, uint64_t end)
+{
+    struct wal_verify_report report;
+    struct wal *log = open_to_read(directory);
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), WAL_ECORRUPT);
+    assert_int_equal(report.bad_records, end - first);
+    assert_int_equal(report.records, MANY - (end - first));
+    assert_int_equal(report.first_bad.first_index, first);
+    assert_int_equal(report.first_bad.end_index, end);
+    assert_int_equal(report.first_bad.segment, segment);
+    assert_int_equal(report.first_bad.offset, 0);
+    assert_int_equal(report.first_bad.tag_before, first - 1);
+    assert_true(report.first_bad.tag_last_known);
+    assert_int_equal(report.first_bad.tag_last, end - 1);
+    assert_int_equal(wal_close(log), 0);
+}
+
+static void test_verify_counts_missing_segments(void **state)
+{
+    make_log(*state, MANY);
+    uint64_t second = first_record_of(*state, 2);
+    uint64_t third = first_record_of(*state, 3);
+    uint64_t fourth = first_record_of(*state, 4);
+    remove_segment(*state, 2);
+    expect_missing(*state, 2, second, third);
+    remove_segment(*state, 3);
+    expect_missing(*state, 2, second, fourth);
+    remove_segment(*state, 1);
+    expect_missing(*state, 1, 1, fourth);
+}
+
+/* Of damage within a segment it tells the place, and the tags of the records around it. */
+static void test_verify_describes_the_first_damage(void **state)
+{
+    struct found_batch batches[MANY];
+    struct wal_verify_report report;
+    make_log(*state, MANY);
+    size_t count = scratch_batches(*state, 2, batches, MANY);
+    assert_true(count > 6);
+    scratch_flip(*state, 2, batches[3].offset + batches[3].head.head_bytes + RECORD_HEADER_BYTES, 1);
+    scratch_flip(*state, 2, batches[4].offset, 1);
+    struct wal *log = open_to_read(*state);
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), WAL_ECORRUPT);
+    assert_int_equal(report.bad_records, 2);
+    assert_int_equal(report.first_bad.first_index, batches[3].head.first_index);
+    assert_int_equal(report.first_bad.end_index, batches[5].head.first_index);
+    assert_int_equal(report.first_bad.segment, 2);
+    assert_int_equal(report.first_bad.offset, batches[3].offset);
+    assert_int_equal(report.first_bad.tag_before, batches[3].head.first_index - 1);
+    assert_true(report.first_bad.tag_last_known);
+    assert_int_equal(report.first_bad.tag_last, batches[5].head.first_index - 1);
+    assert_int_equal(wal_close(log), 0);
+}
+
 static void test_first_segment_missing(void **state)
 {
     make_log(*state, MANY);
@@ -451,6 +521,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_locked_by_another_process, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_no_permission, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_missing_in_the_middle, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_verify_counts_missing_segments, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_verify_describes_the_first_damage, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_first_segment_missing, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_newest_segment_missing, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_newest_segment_missing_before_ready_ones, scratch_setup, scratch_teardown),

@@ -2,7 +2,8 @@
  *
  * The happy path: segment after segment, upwards, each pinned while it is read: its batches are scanned through a
  * window that reads ahead, and what the scan could not enter into the map, of the indexes that are live in it, is
- * counted as bad. The log may be appended to meanwhile.
+ * counted as bad; and so is what lies between the live parts of two segments, where one is gone. The log may be
+ * appended to meanwhile.
  *
  * What can fail: memory; a segment file that does not open. A read error or damage is a bad record, with its place in
  * the report; the work goes on behind it.
@@ -30,10 +31,91 @@ struct verification {
     struct map map;
     uint32_t map_capacity;
     struct wal_verify_report *report;
+    uint64_t next_index; /* Live indexes below it have been counted. */
+    uint64_t last_tag;   /* Of the record before it, where that read. */
 };
 
+/* --- the first hole ------------------------------------------------------------------------------ */
+
+/* The tag of a record that the map holds, and where it ends. */
+static bool find_tag(struct verification *verification, uint64_t index, uint64_t *tag, uint64_t *end_offset)
+{
+    const struct map_entry *entry = map_find(&verification->map, index);
+    uint64_t offset = entry != NULL ? entry->offset : 0;
+    for (uint64_t at = entry != NULL ? entry->first_index : index + 1; at <= index; at++) {
+        int status;
+        const uint8_t *header = window_at(&verification->window, offset, RECORD_HEADER_BYTES, &status);
+        if (header == NULL) {
+            return false;
+        }
+        *tag = load_u64_le(header + 16);
+        offset += format_record_bytes(load_u32_le(header + 8));
+        *end_offset = offset;
+    }
+    return entry != NULL;
+}
+
+/* What the head behind a hole says of the last record in it. */
+static void take_tag_last(struct wal_hole *hole, const struct format_head *head)
+{
+    bool tagged = head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE;
+    if (head->first_index == hole->end_index && (tagged || head->kind == BATCH_ANCHOR)) {
+        hole->tag_last = tagged ? head->body.tags.previous : head->body.anchor.last_tag;
+        hole->tag_last_known = true;
+    }
+}
+
+/* Place and tags of a hole in the segment under the window. */
+static void describe_hole(struct verification *verification, const struct segment *segment, uint64_t end_offset)
+{
+    struct wal_hole *hole = &verification->report->first_bad;
+    uint32_t block_bytes = verification->log->shape.block_bytes;
+    uint64_t offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
+    hole->tag_before = verification->last_tag;
+    if (find_tag(verification, hole->first_index - 1, &hole->tag_before, &offset)) {
+        offset = round_up(offset, block_bytes);
+    }
+    hole->offset = offset;
+    struct format_head head;
+    while (!hole->tag_last_known && offset < end_offset &&
+           scan_resync(&verification->window, segment->number, block_bytes, offset, end_offset, &head, &offset) == 0 &&
+           offset != 0) {
+        take_tag_last(hole, &head);
+        offset += block_bytes;
+    }
+}
+
+/* The opening anchor of this segment knows the last record before it: of a hole that ends here. */
+static void look_back_at_hole(struct verification *verification, const struct segment *segment)
+{
+    struct wal_hole *hole = &verification->report->first_bad;
+    uint32_t block_bytes = verification->log->shape.block_bytes;
+    uint64_t first_offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)block_bytes;
+    struct format_head head;
+    uint64_t offset;
+    if (verification->report->bad_records != 0 && !hole->tag_last_known &&
+        scan_resync(&verification->window, segment->number, block_bytes, first_offset, first_offset + block_bytes,
+                    &head, &offset) == 0 &&
+        offset == first_offset) {
+        take_tag_last(hole, &head);
+    }
+}
+
+/* --- counting ------------------------------------------------------------------------------------ */
+
+static void count_hole(struct verification *verification, uint64_t segment, uint64_t from, uint64_t to)
+{
+    struct wal_verify_report *report = verification->report;
+    if (report->bad_records == 0) {
+        report->first_bad = (struct wal_hole){
+            .first_index = from, .end_index = to, .segment = segment, .tag_before = verification->last_tag};
+    }
+    report->bad_records += to - from;
+}
+
 /* What of [from, to) the map does not hold counts as bad. */
-static void count_gaps(struct verification *verification, const struct segment *segment, uint64_t from, uint64_t to)
+static void count_gaps(struct verification *verification, const struct segment *segment, uint64_t end_offset,
+                       uint64_t from, uint64_t to)
 {
     struct wal_verify_report *report = verification->report;
     while (from < to) {
@@ -47,10 +129,11 @@ static void count_gaps(struct verification *verification, const struct segment *
         }
         uint64_t next = map_next(&verification->map, from);
         next = next == 0 || next > to ? to : next;
-        if (report->bad_records == 0) {
-            report->first_bad = (struct wal_hole){.first_index = from, .end_index = next, .segment = segment->number};
+        bool first = report->bad_records == 0;
+        count_hole(verification, segment->number, from, next);
+        if (first) {
+            describe_hole(verification, segment, end_offset);
         }
-        report->bad_records += next - from;
         from = next;
     }
 }
@@ -77,7 +160,12 @@ static int verify_segment(struct verification *verification, struct segment *seg
                                            .keep_doubtful = log->read_only && segment->state == SEGMENT_OPEN};
     status = scan_whole(&verification->window, &expected, log->shape.block_bytes, &verification->map, &damaged);
     verification->report->bytes += end_offset;
-    count_gaps(verification, segment, from, to);
+    look_back_at_hole(verification, segment);
+    count_gaps(verification, segment, end_offset, from, to);
+    uint64_t unused;
+    if (from < to) {
+        (void)find_tag(verification, to - 1, &verification->last_tag, &unused);
+    }
     window_look_at(&verification->window, -1, 0);
     segment_close_file(verification->io, segment);
     return status;
@@ -94,22 +182,44 @@ static void live_part(const struct wal *log, const struct segment *segment, uint
     *end_offset = segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
 }
 
+/* The first live segment behind those done, or NULL. The lock held. */
+static struct segment *next_segment(const struct wal *log, uint64_t done_number, uint64_t *total_bytes)
+{
+    struct segment *segment = NULL;
+    for (uint32_t i = log->table.count; i-- > 0;) {
+        struct segment *candidate = log->table.list[i];
+        bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
+        if (live && candidate->number > done_number) {
+            *total_bytes += candidate->end_offset;
+            segment = candidate;
+        }
+    }
+    return segment;
+}
+
+/* Live indexes go on without a gap from segment to segment: what is missing in front of this one was in a file that is
+ * gone. The lock held. */
+static void count_missing(struct verification *verification, uint64_t done_number, uint64_t from, uint64_t to)
+{
+    const struct wal *log = verification->log;
+    if (verification->next_index < log->start_index) {
+        verification->next_index = log->start_index; /* Truncated meanwhile. */
+    }
+    if (from < to && verification->next_index < from) {
+        uint64_t missing_number = done_number != 0 ? done_number + 1 : log->start_segment;
+        count_hole(verification, missing_number, verification->next_index, from);
+    }
+    verification->next_index = from < to ? to : verification->next_index;
+}
+
 static int verify_all(struct verification *verification, int (*progress)(void *, uint64_t, uint64_t), void *context)
 {
     struct wal *log = verification->log;
     uint64_t done_number = 0;
     for (;;) {
         log_lock(log);
-        struct segment *segment = NULL;
         uint64_t total_bytes = verification->report->bytes;
-        for (uint32_t i = log->table.count; i-- > 0;) {
-            struct segment *candidate = log->table.list[i];
-            bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
-            if (live && candidate->number > done_number) {
-                total_bytes += candidate->end_offset;
-                segment = candidate;
-            }
-        }
+        struct segment *segment = next_segment(log, done_number, &total_bytes);
         if (segment == NULL) {
             log_unlock(log);
             return 0;
@@ -118,6 +228,7 @@ static int verify_all(struct verification *verification, int (*progress)(void *,
         uint64_t to;
         uint64_t end_offset;
         live_part(log, segment, &from, &to, &end_offset);
+        count_missing(verification, done_number, from, to);
         segment->pins++;
         struct segment copy = *segment;
         log_unlock(log);

@@ -446,9 +446,9 @@ WAL_API void wal_cursor_close(struct wal_cursor *cursor);
 
 struct wal_verify_report {
     uint64_t records;
-    uint64_t bytes;       /* Of segments read. */
-    uint64_t bad_records; /* Indexes that do not read. */
-    struct wal_hole first_bad;
+    uint64_t bytes;            /* Of segments read. */
+    uint64_t bad_records;      /* Indexes that do not read, those of segments that are missing included. */
+    struct wal_hole first_bad; /* With its tags, as far as its neighbours tell them; offset 0: its file is missing. */
 };
 
 /* Reads and verifies every live record. WAL_ECORRUPT when one fails (the report is filled); of a read-only handle
