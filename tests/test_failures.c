@@ -539,6 +539,67 @@ static void test_every_allocation_fails_while_looking(void **state)
     assert_true(scratch_digest(*state) == before);
 }
 
+enum { ENDLESS = 1 << 30, LIVELY = 70 };
+
+static void may_lack_memory(int result)
+{
+    if (result != 0 && result != WAL_ENOMEM) {
+        fail_msg("want of memory is told as: %s", wal_strerror(result));
+    }
+}
+
+/* The log works, reads, rolls, recycles and removes, and its nth allocation since the open fails; when there is memory
+ * again, all goes on. False: there was no such allocation. */
+static bool live_on_with(const char *directory, long nth, bool for_ever)
+{
+    struct scarce scarce = {.left = ENDLESS, .for_ever = for_ever};
+    struct wal_allocator allocator = {scarce_allocate, scarce_release, &scarce};
+    struct wal_options options = tiny(WAL_CREATE | WAL_NO_THREADS);
+    uint8_t buffer[SAMPLE_BYTES_MAX];
+    struct wal_record record;
+    struct wal_receipt receipt;
+    struct wal *log;
+    options.allocator = &allocator;
+    options.segments_mapped_max = 2;
+    options.segments_pool_max = 1;
+    assert_int_equal(wal_open(directory, &options, &log, NULL), 0);
+    atomic_store(&scarce.left, nth);
+    for (unsigned i = 1; i <= LIVELY; i++) {
+        may_lack_memory(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL));
+        may_lack_memory(sample_commit(log, 1));
+        if (wal_last_index(log) != 0) {
+            may_lack_memory(wal_read(log, wal_first_index(log), buffer, sizeof(buffer), &record));
+        }
+        if (i > LIVELY / 2 && i % 8 == 0 && wal_last_index(log) >= wal_first_index(log) + 4) {
+            assert_int_equal(wal_truncate_prefix(log, wal_last_index(log) - 4, &receipt), 0);
+            assert_int_equal(wal_wait(log, receipt.ticket), 0);
+        }
+    }
+    atomic_store(&scarce.left, ENDLESS);
+    for (unsigned i = 0; i < LIVELY / 2; i++) {
+        assert_int_equal(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL), 0);
+        assert_int_equal(sample_commit(log, 1), 0);
+    }
+    assert_true(sample_range_is_right(log, wal_first_index(log), wal_last_index(log)));
+    assert_int_equal(wal_close(log), 0);
+    assert_int_equal(atomic_load(&scarce.live_bytes), 0);
+    return atomic_load(&scarce.failed) != 0;
+}
+
+static void test_every_allocation_fails_while_running(void **state)
+{
+    for (unsigned forever = 0; forever < 2; forever++) {
+        bool reached = true;
+        for (long nth = 1; reached; nth++) {
+            char path[SCRATCH_PATH_BYTES];
+            assert_true(snprintf(path, sizeof(path), "%s/r%ld", (const char *)*state, nth) < (int)sizeof(path));
+            reached = live_on_with(path, nth, forever != 0);
+            assert_true(reached || nth > 10);
+            scratch_remove(path);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -558,6 +619,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_every_allocation_fails_while_creating, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_every_allocation_fails_while_opening, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_every_allocation_fails_while_looking, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_every_allocation_fails_while_running, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,8 @@
  * hands.
  *
  * What can fail, and what is left: a full disk - no_room is set, appends that need a segment are refused, and the
- * attempt is repeated every RETRY_NS. A disk error poisons the handle: a failed sync of a directory is as bad as one of
- * a file.
+ * attempt is repeated every RETRY_NS. No memory - the same, before a file is touched. A disk error poisons the handle:
+ * a failed sync of a directory is as bad as one of a file.
  *
  * Invariants: ready segments carry the numbers that follow the newest, without a gap; a segment is recycled only in
  * state RETIRED and without pins; zeroing keeps ahead of the filling of the present segment and otherwise goes slowly,
@@ -167,25 +167,95 @@ static int remove_file(struct wal *log, struct segment *segment, struct report *
     return 0;
 }
 
+/* What a segment to be made ready needs besides its file, taken before the file is touched: once that has its name,
+ * nothing may fail any more, or a file would stand there that the table does not know. */
+struct provision {
+    struct segment *entry; /* For a new file; NULL: one of the table's is recycled. */
+    struct map map;        /* entries NULL: it has one. */
+    uint64_t salt;
+};
+
+static void give_back(struct wal *log, struct provision *provision)
+{
+    struct segment mapped = {.map = provision->map};
+    segment_give_map(&log->table, &mapped);
+    if (provision->entry != NULL) {
+        segment_free(&log->table, provision->entry);
+    }
+}
+
+/* old: the segment to be recycled, or NULL. */
+static int provide(struct wal *log, const struct segment *old, struct provision *provision, struct report *report)
+{
+    struct segment plan = {.file = -1, .bytes = log->shape.segment_bytes};
+    *provision = (struct provision){.salt = segment_draw_salt(&log->table)};
+    if (provision->salt == 0) {
+        return report_set(report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
+    }
+    bool enough = true;
+    if (old == NULL) {
+        provision->entry = segment_copy(&log->table, &plan);
+        enough = provision->entry != NULL;
+    }
+    if (enough && (old == NULL || old->map.entries == NULL)) {
+        enough = segment_take_map(&log->table, &plan, log->shape.block_bytes) == 0;
+        provision->map = plan.map;
+    }
+    if (!enough) {
+        give_back(log, provision);
+        return report_set(report, WAL_ENOMEM, "out of memory for a further segment");
+    }
+    return 0;
+}
+
+/* The file is there, and its name durable: the table learns of it. */
+static void enter_ready(struct wal *log, struct segment *old, const struct segment *made, uint64_t number,
+                        const struct provision *provision)
+{
+    struct segment *ready = old != NULL ? old : provision->entry;
+    if (old == NULL) {
+        *ready = *made;
+        log->counters.segments_made++;
+    } else {
+        ready->number = number;
+        ready->prefill = (log->options.flags & WAL_ZERO_RECYCLED) != 0 ? PREFILL_ZEROED : PREFILL_RECYCLED;
+        log->counters.segments_recycled++;
+    }
+    if (provision->map.entries != NULL) {
+        ready->map = provision->map;
+    }
+    if (old == NULL) {
+        table_put_back(&log->table, ready);
+    } else {
+        table_reorder(&log->table);
+    }
+    make_ready(log, ready, provision->salt);
+}
+
 int prepare_segment(struct wal *log, uint64_t number)
 {
     struct report report = {0};
+    struct provision provision;
     struct segment *old = recyclable(log, number);
     struct segment made = {.file = -1};
     if (old == NULL && log->table.count == log->table.capacity) {
         (void)report_set(&report, WAL_ENOSPC, "there are segments_max = %u segments", log->table.capacity);
         return note_failure(log, number, WAL_ENOSPC, &report); /* Before a file is made that nobody would know of. */
     }
+    int status = provide(log, old, &provision, &report);
+    if (status != 0) {
+        return note_failure(log, number, status, &report);
+    }
     log->preparing = true;
     log_unlock(log);
     uint64_t old_bytes = 0;
-    int status = old != NULL ? learn_size(log, old, &old_bytes, &report) : 0;
+    status = old != NULL ? learn_size(log, old, &old_bytes, &report) : 0;
     if (old != NULL && status == 0) {
         log_lock(log);
         old->bytes = old_bytes;
         log_unlock(log);
     }
-    bool fits = old != NULL && old_bytes == log->shape.segment_bytes;
+    bool fits = old == NULL || old_bytes == log->shape.segment_bytes;
     if (status == 0 && old != NULL && fits) {
         status = recycle(log, old, number, &report);
     } else if (status == 0 && old == NULL) {
@@ -195,36 +265,13 @@ int prepare_segment(struct wal *log, uint64_t number)
     }
     log_lock(log);
     log->preparing = false;
-    if (old != NULL && status == 0 && !fits) {
-        status = remove_file(log, old, &report); /* Of another size: of no use. */
-        return status == 0 ? 0 : note_failure(log, number, status, &report);
+    if (status == 0 && fits) {
+        enter_ready(log, old, &made, number, &provision);
+        return 0;
     }
-    uint64_t salt = status == 0 ? segment_draw_salt(&log->table) : 0;
-    if (status == 0 && salt == 0) {
-        status = report_set(&report, WAL_ESYSTEM, "the kernel's random number generator gave nothing");
-    }
-    if (status == 0 && old == NULL) {
-        status = table_add(&log->table, &made, &old);
-        if (status != 0) {
-            segment_close_file(log->io, &made);
-            (void)report_set(&report, status, "no room in the segment table (segments_max %u)", log->table.capacity);
-        }
-    }
-    if (status == 0 && old->map.entries == NULL) {
-        status = segment_take_map(&log->table, old, log->shape.block_bytes);
-    }
-    if (status != 0) {
-        return note_failure(log, number, status, &report);
-    }
-    if (made.file < 0) {
-        old->number = number;
-        old->prefill = (log->options.flags & WAL_ZERO_RECYCLED) != 0 ? PREFILL_ZEROED : PREFILL_RECYCLED;
-    }
-    table_reorder(&log->table);
-    uint64_t *counter = made.file >= 0 ? &log->counters.segments_made : &log->counters.segments_recycled;
-    (*counter)++;
-    make_ready(log, old, salt);
-    return 0;
+    give_back(log, &provision);
+    status = status == 0 ? remove_file(log, old, &report) : status; /* Of another size: of no use. */
+    return status == 0 ? 0 : note_failure(log, number, status, &report);
 }
 
 /* --- tidying ------------------------------------------------------------------------------------- */

@@ -311,16 +311,24 @@ void table_destroy(struct segment_table *table, struct wal_io *io)
     table->list = NULL;
 }
 
+struct segment *segment_copy(const struct segment_table *table, const struct segment *segment)
+{
+    struct segment *copy = memory_take(table->allocator, sizeof(struct segment), 16);
+    if (copy != NULL) {
+        *copy = *segment;
+    }
+    return copy;
+}
+
 int table_add(struct segment_table *table, const struct segment *segment, struct segment **out)
 {
     if (table->count == table->capacity) {
         return WAL_ENOSPC;
     }
-    struct segment *copy = memory_take(table->allocator, sizeof(struct segment), 16);
+    struct segment *copy = segment_copy(table, segment);
     if (copy == NULL) {
         return WAL_ENOMEM;
     }
-    *copy = *segment;
     table->list[table->count++] = copy;
     table_reorder(table);
     if (out != NULL) {

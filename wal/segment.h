@@ -113,6 +113,8 @@ int table_create(struct segment_table *table, uint32_t capacity, const struct wa
 void table_destroy(struct segment_table *table, struct wal_io *io);
 /* A copy of *segment enters the table. WAL_ENOMEM, WAL_ENOSPC (the table is full). */
 int table_add(struct segment_table *table, const struct segment *segment, struct segment **out);
+/* A copy that is in no table yet: to be put in by table_put_back, or freed. NULL: no memory. */
+struct segment *segment_copy(const struct segment_table *table, const struct segment *segment);
 /* Takes an unpinned segment out of the table; it is the caller's until it is put back or freed (its file closed). */
 void table_take_out(struct segment_table *table, struct segment *segment);
 void table_put_back(struct segment_table *table, struct segment *segment);
