@@ -246,6 +246,63 @@ static void test_a_disk_without_an_event_descriptor_serves_a_loop(void **state)
     io->ops->destroy(io);
 }
 
+static _Atomic bool poll_held;
+
+static int held_poll(struct wal_io *io, unsigned done_min)
+{
+    polls++;
+    while (poll_held) {
+        pause_ms(1);
+    }
+    return real_poll(io, done_min);
+}
+
+static void *wait_for_one(void *argument)
+{
+    return wal_wait(argument, 1) == 0 ? NULL : argument;
+}
+
+static bool is_readable(int fd, int patience_ms)
+{
+    struct pollfd event = {.fd = fd, .events = POLLIN};
+    return poll(&event, 1, patience_ms) == 1;
+}
+
+/* What completed is the affair of the thread that polls: the loop is told when that has acted on it, and does not turn
+ * in vain until then. */
+static void test_a_loop_does_not_spin_while_a_thread_polls(void **state)
+{
+    struct wal_io *io = ring_disk(*state);
+    struct wal_options options = small(WAL_CREATE);
+    struct wal_progress progress;
+    struct wal_receipt receipt;
+    struct wal *log;
+    pthread_t thread;
+    void *result = NULL;
+    options.idle_mark_ms = 3600000;
+    assert_int_equal(wal_open_io(io, &options, &log, NULL), 0);
+    int fd = wal_event_fd(log);
+    assert_true(fd >= 0);
+    assert_int_equal(append(log, 100, 0, &receipt), 0);
+    changed_ops.poll = held_poll;
+    poll_held = true;
+    uint64_t before = polls;
+    assert_int_equal(wal_submit(log), 0);
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_one, log), 0);
+    while (polls == before) {
+        pause_ms(1);
+    }
+    assert_true(is_readable(fd, PATIENCE_MS)); /* The kernel's own word. */
+    assert_int_equal(wal_dispatch(log, &progress), 0);
+    assert_false(is_readable(fd, 0));
+    poll_held = false;
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result);
+    assert_true(loop_until(log, fd, receipt.ticket));
+    assert_int_equal(wal_close(log), 0);
+    io->ops->destroy(io);
+}
+
 static void *close_log(void *argument)
 {
     return wal_close(argument) == 0 ? NULL : argument;
@@ -329,6 +386,7 @@ int main(void)
         TEST(test_a_loop_without_threads_goes_on_over_rolls),
         TEST(test_a_roll_led_by_a_waiting_thread_starts_the_loops_batch),
         TEST(test_a_disk_without_an_event_descriptor_serves_a_loop),
+        TEST(test_a_loop_does_not_spin_while_a_thread_polls),
         TEST(test_a_poll_that_fails_for_good_ends_close),
         TEST(test_close_makes_the_segment_it_needs),
         TEST(test_close_makes_the_segment_it_needs_without_threads),

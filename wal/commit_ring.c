@@ -17,6 +17,7 @@
 #include "wal/check.h"
 
 #include <stddef.h>
+#include <unistd.h>
 
 /* Runs inside poll(), with or without the lock: only notes the operation. */
 static void note_completed(struct wal_io_op *op)
@@ -100,7 +101,13 @@ static bool somebody_waits(const struct wal *log)
 
 bool commit_dispatch(struct wal *log)
 {
-    if (!log->asynchronous || log->polling) {
+    if (!log->asynchronous) {
+        return false;
+    }
+    if (log->polling) {
+        /* The one that polls takes what has completed and calls the loop then; until that the loop need not turn. */
+        uint64_t count;
+        (void)!read(log->event_fd, &count, sizeof(count));
         return false;
     }
     uint64_t durable_before = log->durable_number;

@@ -131,9 +131,9 @@ struct wal_io_ops {
     /* Waits until at least done_min operations (0: none) have completed, or nothing is in flight; runs done() for each;
      * returns how many, or an error. */
     int (*poll)(struct wal_io *io, unsigned done_min);
-    /* A non-blocking eventfd, readable when poll() would find something; poll() drains it, and the log adds to it to
-     * call its own loop. -1 when there is none: the log's event loop is then served by a
-     * thread of its own, by execute(). The disk's, not to be closed. */
+    /* A non-blocking eventfd, readable when poll() would find something; poll() drains it; the log drains it while
+     * another thread is in poll(), and adds to it to call its own loop. -1 when there is none: the log's event loop is
+     * then served by a thread of its own, by execute(). The disk's, not to be closed. */
     int (*event_fd)(struct wal_io *io);
     void (*destroy)(struct wal_io *io); /* Nothing may be in flight. */
 };
