@@ -49,6 +49,18 @@ class Files(unittest.TestCase):
             file.write(text)
         return path
 
+    def test_arguments_that_nobody_can_read_are_told(self):
+        for line, odd in (("add-nodes 18446744073709551615", "18446744073709551615"), ("add-nodes 2x", "2x"),
+                          ("add-nodes 1 voters=(1) index=18446744073709551615", "18446744073709551615"),
+                          ("add-nodes 1 voters=(a)", "a"), ("add-nodes 1 vters=(1)", "vters"),
+                          ("add-nodes 1 index=-1", "-1"), ("deliver-msgs 1 drop=(1x)", "1x")):
+            out, _ = run(self.script(line + "\n----\n"))
+            self.assertIn("unknown argument: " + odd + "\n", out, line)
+        out, _ = run(self.script("add-nodes 1 voters=(1)\n----\n\nadd-nodes 1099511627776\n----\n\n"
+                                 "crash 1\n----\n\nrestart 1 tail=gone\n----\n"))
+        self.assertIn("add-nodes wants 1 to 11 nodes", out)
+        self.assertIn("tail=gone: exact, lost or uncertain", out)
+
     def test_a_difference_is_found_in_each_scenario(self):
         for path in SCENARIOS:
             with open(path, encoding="utf-8") as file:

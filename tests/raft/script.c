@@ -21,6 +21,11 @@ struct context {
 static void run(void *user, const struct script_case *script_case, FILE *out)
 {
     struct context *context = user;
+    const char *odd = script_odd_argument(script_case);
+    if (odd != NULL) {
+        (void)fprintf(out, "unknown argument: %s\n", odd);
+        return;
+    }
     if (!script_tables_run(&context->tables, script_case, out) &&
         !script_commands_run(&context->player, script_case, out)) {
         (void)fprintf(out, "unknown command: %s\n", script_case->command);

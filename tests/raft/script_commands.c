@@ -111,7 +111,7 @@ static void add_nodes(struct script_nodes *nodes, const struct script_case *scri
     struct raftcore_configuration configuration = {0};
     add_members(&configuration, script_find(script_case, "voters"), RAFTCORE_VOTER);
     add_members(&configuration, script_find(script_case, "learners"), RAFTCORE_LEARNER);
-    if (count == 0 || nodes->count + count > SCRIPT_NODES_MAX) {
+    if (count == 0 || count > SCRIPT_NODES_MAX - nodes->count) {
         (void)fprintf(words->out, "add-nodes wants 1 to %d nodes\n", SCRIPT_NODES_MAX - (int)nodes->count);
         return;
     }
@@ -182,7 +182,12 @@ static void restart(struct script_nodes *nodes, const struct script_case *script
     struct script_node *node = &nodes->nodes[id];
     struct raftcore_start start = {0};
     struct raftcore_hole hole;
-    lose_tail(node, script_word(script_case, "tail", "exact"), script_number(script_case, "lose", 0), &start);
+    const char *tail = script_word(script_case, "tail", "exact");
+    if (strcmp(tail, "exact") != 0 && strcmp(tail, "lost") != 0 && strcmp(tail, "uncertain") != 0) {
+        (void)fprintf(words->out, "tail=%s: exact, lost or uncertain\n", tail);
+        return;
+    }
+    lose_tail(node, tail, script_number(script_case, "lose", 0), &start);
     const struct script_argument *range = script_find(script_case, "hole");
     if (range != NULL && range->count == 2) {
         hole.first = strtoull(range->values[0], NULL, 10);

@@ -129,6 +129,49 @@ uint64_t script_number(const struct script_case *script_case, const char *name, 
     return word == NULL ? otherwise : strtoull(word, NULL, 10);
 }
 
+/* Each name has a blank on both sides. */
+static bool is_one_of(const char *name, const char *names)
+{
+    size_t bytes = strlen(name);
+    for (const char *at = strstr(names, name); at != NULL && bytes > 0; at = strstr(at + 1, name)) {
+        if (at[-1] == ' ' && at[bytes] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_number(const char *word)
+{
+    size_t digits = strspn(word, "0123456789");
+    return digits > 0 && word[digits] == 0 && digits <= 13 && strtoull(word, NULL, 10) <= 1ULL << 40;
+}
+
+const char *script_odd_argument(const struct script_case *script_case)
+{
+    static const char numbers[] =
+        " bytes count drop election-tick from heartbeat-tick hole index inflight keep learners"
+        " lose max-inflight message-bytes piece-bytes timeout to unapplied-bytes"
+        " uncommitted-bytes voters ";
+    static const char words[] = " async-storage-writes autoleave cfg cfgj checkquorum disable-conf-change-validation"
+                                " disable-forwarding idx log-level max-committed-size-per-ready prevote read-only"
+                                " step-down-on-removal tail transition type votes ";
+    for (unsigned i = 0; i < script_case->argument_count; i++) {
+        const struct script_argument *argument = &script_case->arguments[i];
+        bool has_numbers = argument->has_values && is_one_of(argument->name, numbers);
+        if (argument->has_values && !has_numbers && !is_one_of(argument->name, words)) {
+            return argument->name;
+        }
+        for (unsigned k = 0; has_numbers && k < argument->count; k++) {
+            if (!is_number(argument->values[k])) {
+                return argument->values[k];
+            }
+        }
+    }
+    const char *node = script_bare(script_case, 0); /* Most commands begin with a node's id. */
+    return node != NULL && node[0] >= '0' && node[0] <= '9' && !is_number(node) ? node : NULL;
+}
+
 bool script_flag(const struct script_case *script_case, const char *name, bool otherwise)
 {
     const char *word = script_word(script_case, name, NULL);
