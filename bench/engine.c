@@ -30,6 +30,11 @@ enum { RECORD_OVERHEAD_BYTES = 24, BLOCK_BYTES = 4096, STALL_MS = 10000 };
 
 static const uint64_t segment_bytes_default = UINT64_C(64) << 20;
 
+uint64_t engine_append_bytes(unsigned records, uint32_t record_bytes)
+{
+    return records * (((uint64_t)record_bytes + RECORD_OVERHEAD_BYTES + 7) / 8 * 8);
+}
+
 /* --- the log under a load ------------------------------------------------------------------------- */
 
 static struct wal_options options_of(const struct load *load)

@@ -14,6 +14,10 @@
 
 enum { ENGINE_THREADS_MAX = 256, ENGINE_OUTSTANDING_MAX = 65536 };
 
+/* What one append may take of a batch of the usual size, as engine_append_bytes counts. */
+enum { ENGINE_APPEND_BYTES_MAX = (2 << 20) - 360 };
+uint64_t engine_append_bytes(unsigned records, uint32_t record_bytes);
+
 struct load {
     const char *directory; /* Of the log; made when it is not there, and left. */
     struct wal_io *io;     /* Instead of the disk below `directory`; NULL: that disk. */

@@ -102,6 +102,8 @@ static bool add_peer(struct session *session, unsigned outstanding, uint32_t siz
         snprintf(row->label, sizeof(row->label), "raft_uv (libraft), %u outstanding", threads);
     if (row != NULL && session->settings->emulated_ns != 0)
         snprintf(row->skipped, sizeof(row->skipped), "its disk cannot be emulated");
+    if (row != NULL && result_find(&session->result, row->id) != row)
+        result_drop_last(&session->result); /* The same work, as threads have an end: it has its row. */
     return row != NULL;
 }
 
@@ -145,8 +147,14 @@ int command_raft(struct settings *settings)
     static char sections[LIST_MAX * LIST_MAX][96];
     static const uint64_t outstanding_usual[] = {1, 64, 1024};
     struct session session = {0};
-    unsigned count = 0;
-    int code = session_begin(&session, settings, "raft", UINT64_C(10) << 30);
+    static const uint64_t size_usual = UINT64_C(1) << 30;
+    const uint64_t *sizes = settings->log_sizes.count != 0 ? settings->log_sizes.values : &size_usual;
+    unsigned count = 0,
+             restarts = list_count(&settings->log_sizes, settings->quick || settings->emulated_ns != 0 ? 0 : 1);
+    uint64_t more_bytes = UINT64_C(8) << 30;
+    for (unsigned i = 0; i < restarts; i++)
+        more_bytes += 2 * sizes[i];
+    int code = session_begin(&session, settings, "raft", more_bytes);
     bool added = code == EXIT_MEASURED;
     for (unsigned o = 0; added && o < list_count(&settings->outstanding, 3); o++)
         for (unsigned s = 0; added && s < list_count(&settings->sizes, 1); s++) {
@@ -156,9 +164,8 @@ int command_raft(struct settings *settings)
             added = plan(&session, (unsigned)outstanding, (uint32_t)size, sections[count], sizeof(sections[0]));
             count++;
         }
-    uint64_t bytes = settings->log_sizes.count != 0 ? settings->log_sizes.values[0] : UINT64_C(1) << 30;
-    if (added && !settings->quick && settings->emulated_ns == 0)
-        added = add_restart(&session, bytes);
+    for (unsigned i = 0; added && i < restarts; i++)
+        added = add_restart(&session, sizes[i]);
     if (code == EXIT_MEASURED && !added)
         code = EXIT_SETUP;
     if (code == EXIT_MEASURED)

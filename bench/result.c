@@ -19,8 +19,13 @@
 struct row *result_add(struct result *result)
 {
     struct row *row = result->row_count == ROWS_MAX ? NULL : calloc(1, sizeof(*row));
+    if (result->row_count == ROWS_MAX) {
+        fprintf(stderr, "%s: the lists make more than %d rows: shorten them\n", program_name, ROWS_MAX);
+        result->overfull = true;
+        return NULL;
+    }
     if (row == NULL) {
-        failed("the rows of this run", NULL, result->row_count == ROWS_MAX ? -E2BIG : -ENOMEM);
+        failed("the rows of this run", NULL, -ENOMEM);
         return NULL;
     }
     result->rows[result->row_count++] = row;
@@ -30,6 +35,12 @@ struct row *result_add(struct result *result)
     row->records = 1;
     row->durable = true;
     return row;
+}
+
+void result_drop_last(struct result *result)
+{
+    CHECK(result->row_count > 0);
+    free(result->rows[--result->row_count]);
 }
 
 void result_free(struct result *result)

@@ -79,6 +79,7 @@ struct result {
     struct device_facts device;
     unsigned row_count;
     struct row *rows[ROWS_MAX];
+    bool overfull; /* More rows were asked for. */
     unsigned assertion_count;
     struct assertion assertions[ASSERTIONS_MAX];
     char plausibility[256];
@@ -87,6 +88,7 @@ struct result {
 
 /* A new row, zeroed; NULL: there are too many, or no memory, and that was said. The result owns it. */
 struct row *result_add(struct result *result);
+void result_drop_last(struct result *result);
 void result_free(struct result *result);
 
 /* The first row with this id; NULL: none. */

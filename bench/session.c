@@ -409,11 +409,23 @@ static bool check_assertions(const struct session *session)
     return true;
 }
 
+/* What reads a result finds rows by their ids. */
+static bool check_ids(const struct result *result)
+{
+    for (unsigned i = 0; i < result->row_count; i++)
+        if (result_find(result, result->rows[i]->id) != result->rows[i]) {
+            fprintf(stderr, "walbench: two rows would be called %s: the lists name the same thing twice\n",
+                    result->rows[i]->id);
+            return false;
+        }
+    return true;
+}
+
 int session_measure(struct session *session)
 {
     uint64_t random = session->settings->seed;
     struct result *whole = &session->result;
-    if (!check_assertions(session))
+    if (!check_ids(whole) || !check_assertions(session))
         return EXIT_USAGE;
     session->measuring = true;
     int result = has_work(session) ? prepare(session) : 0;
@@ -504,6 +516,10 @@ int session_end(struct session *session, int code)
         workplace_remove();
     if (session->measuring)
         code = conclude(session, code);
+    if (session->directory[0] != 0 && session->settings->keep)
+        fprintf(stderr, "walbench: the files are kept in %s\n", session->directory);
+    if (session->result.overfull)
+        code = EXIT_USAGE;
     if (interrupted() && code != EXIT_SETUP)
         code = EXIT_INTERRUPTED;
     result_free(&session->result);

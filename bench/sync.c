@@ -2,8 +2,8 @@
  *
  * The usual plan changes one thing at a time from one update of 4 KiB, written directly over zeros, one at a time, by
  * write and fdatasync: the method; the layout; buffered; the depth of the queue. Below it stands what the log makes of
- * such a disk with many waiting. Lists on the command line make a plan of their own: every combination of them. A
- * profile makes one of what that system writes. */
+ * such a disk with many waiting. Lists on the command line make a plan of their own: every combination of them, and the
+ * log only where threads or outstanding appends are listed too. A profile makes one of what that system writes. */
 
 #define _GNU_SOURCE
 #include "bench/session.h"
@@ -40,10 +40,13 @@ static bool add_write(struct session *session, const char *section, const char *
     row->emulated_ns = row->durable ? session->settings->emulated_ns : 0;
     snprintf(row->id, sizeof(row->id), "%s.%s.%s.%u.d%u", method, layout, direct ? "direct" : "buffered", size_bytes,
              depth);
-    snprintf(row->label, sizeof(row->label), "%s, %s%s%s", method, layout, direct ? "" : ", buffered",
-             row->durable ? "" : "  NOT durable");
+    char size[24] = "", many[24] = "";
+    if (session->settings->sizes.count > 1)
+        snprintf(size, sizeof(size), ", %u B", size_bytes);
     if (depth > 1)
-        snprintf(row->label, sizeof(row->label), "%s, %s, %u at once", method, layout, depth);
+        snprintf(many, sizeof(many), ", %u at once", depth);
+    snprintf(row->label, sizeof(row->label), "%s, %s%s%s%s%s", method, layout, direct ? "" : ", buffered", size, many,
+             row->durable ? "" : "  NOT durable");
     if (row->emulated_ns != 0 && depth > 1)
         snprintf(row->skipped, sizeof(row->skipped), "an emulated disk makes one thing durable at a time");
     return true;
@@ -138,16 +141,16 @@ static bool add_group(struct session *session, unsigned threads, unsigned outsta
         snprintf(row->label, sizeof(row->label), "%u thread%s waiting", threads, threads > 1 ? "s" : "");
     else
         snprintf(row->label, sizeof(row->label), "one event loop, %u outstanding", outstanding);
+    size_t used = strlen(row->label);
+    if (session->settings->sizes.count != 0)
+        snprintf(row->label + used, sizeof(row->label) - used, ", %u B", size_bytes);
     return true;
 }
 
-static bool plan_groups(struct session *session)
+static bool plan_groups(struct session *session, uint32_t size_bytes, const char *section)
 {
     static const unsigned threads_usual[] = {1, 8, 64}, outstanding_usual[] = {64, 1024};
     const struct settings *settings = session->settings;
-    const struct profile *profile = settings->profile;
-    uint32_t size_bytes = profile != NULL ? profile->size_bytes : RECORD_BYTES;
-    const char *section = profile != NULL ? "group commit by this log, records of that size" : by_group;
     bool listed = settings->threads.count != 0 || settings->outstanding.count != 0;
     unsigned threads = settings->threads.count != 0 ? settings->threads.count : listed ? 0 : 3;
     unsigned outstanding = settings->outstanding.count != 0 ? settings->outstanding.count : listed ? 0 : 2;
@@ -164,17 +167,31 @@ static bool plan_groups(struct session *session)
     return true;
 }
 
+/* Of the sizes that are listed, of the profile's, or of the usual one. */
+static bool plan_all_groups(struct session *session)
+{
+    const struct settings *settings = session->settings;
+    if (settings->profile != NULL)
+        return plan_groups(session, settings->profile->size_bytes, "group commit by this log, records of that size");
+    if (settings->sizes.count == 0)
+        return plan_groups(session, RECORD_BYTES, by_group);
+    for (unsigned i = 0; i < settings->sizes.count; i++)
+        if (!plan_groups(session, (uint32_t)settings->sizes.values[i], "group commit by this log, by size of record"))
+            return false;
+    return true;
+}
+
 int command_sync(struct settings *settings)
 {
     struct session session = {0};
-    bool listed = settings->methods.count != 0 || settings->layouts.count != 0 || settings->sizes.count != 0 ||
-                  settings->depths.count != 0 || settings->directness_given;
+    bool listed = lists_updates(settings);
+    bool groups = !listed || settings->threads.count != 0 || settings->outstanding.count != 0;
     int code = session_begin(&session, settings, "sync", 0);
     if (code == EXIT_MEASURED) {
         bool planned = settings->profile != NULL ? plan_profile(&session)
                        : listed                  ? plan_listed(&session)
                                                  : plan_usual(&session);
-        planned = planned && (listed || plan_groups(&session));
+        planned = planned && (!groups || plan_all_groups(&session));
         code = planned ? session_measure(&session) : EXIT_SETUP;
     }
     return session_end(&session, code);

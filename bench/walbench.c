@@ -115,6 +115,9 @@ static void take_number(void *context, const char *word)
     if (value < taking->least || value > taking->most)
         usage("%s: %s is not between %llu and %llu", taking->what, word, (unsigned long long)taking->least,
               (unsigned long long)taking->most);
+    for (unsigned i = 0; i < taking->list->count; i++)
+        if (taking->list->values[i] == value)
+            usage("%s: %s is there twice", taking->what, word);
     taking->list->values[taking->list->count++] = value;
 }
 
@@ -143,6 +146,9 @@ static void take_word(void *context, const char *word)
     struct taking_words *taking = context;
     struct word_list *list = taking->list;
     char *copy = taking->known == NULL ? strdup(word) : NULL; /* Lives as long as the program. */
+    for (unsigned i = 0; i < list->count; i++)
+        if (strcmp(list->words[i], word) == 0)
+            usage("%s: %s is there twice", taking->what, word);
     list->words[list->count++] =
         taking->known != NULL ? taking->known[word_of(word, taking->what, taking->known)] : copy;
 }
@@ -230,6 +236,7 @@ static bool take_work(struct settings *settings, int id, const char *text)
         return true;
     case OPTION_ENGINE:
         settings->backend = (enum wal_backend)word_of(text, "--engine", engines);
+        settings->backend_given = true;
         return true;
     case OPTION_LOG_SIZE:
         take_list(&settings->log_sizes, text, "--log-size", 1 << 20, UINT64_C(1) << 40, true);
@@ -303,6 +310,36 @@ static void take_option(struct settings *settings, int id, const char *text)
     }
 }
 
+bool lists_updates(const struct settings *settings)
+{
+    return settings->methods.count != 0 || settings->layouts.count != 0 || settings->sizes.count != 0 ||
+           settings->depths.count != 0 || settings->directness_given;
+}
+
+/* More than the log takes in one append would first be allocated and filled, gigabytes of it. */
+static void check_appends(const struct settings *settings)
+{
+    for (unsigned i = 0; i < settings->sizes.count; i++)
+        if (engine_append_bytes(settings->records, (uint32_t)settings->sizes.values[i]) > ENGINE_APPEND_BYTES_MAX)
+            usage("--records=%u --size=%llu: one append holds at most %u bytes, 24 of them for each record",
+                  settings->records, (unsigned long long)settings->sizes.values[i], ENGINE_APPEND_BYTES_MAX);
+}
+
+/* What has no effect beside another is refused: whoever gave it would take the figures for those of what they asked. */
+static void check_together(const struct settings *settings, const struct command *command)
+{
+    bool groups = settings->threads.count != 0 || settings->outstanding.count != 0;
+    if (settings->rate_per_s > 0 && groups)
+        usage("--rate sets when appends are due: it goes without --threads and --outstanding");
+    if (settings->profile != NULL && lists_updates(settings))
+        usage("--profile says what is written: it goes without --method, --layout, --direct, --size and --depth");
+    if (command->bit == SYNC && settings->backend_given && lists_updates(settings) && !groups)
+        usage("--engine is of the log, and only updates by hand are listed: name --threads or --outstanding as well");
+    if (command->bit == RAFT && settings->emulated_ns != 0 && settings->log_sizes.count != 0)
+        usage("on an emulated disk no restart is measured: --emulate goes without --log-size");
+    check_appends(settings);
+}
+
 static void take_words(struct settings *settings, const struct command *command, unsigned count, char **words)
 {
     for (unsigned i = 0; i < count; i++)
@@ -312,8 +349,7 @@ static void take_words(struct settings *settings, const struct command *command,
         settings->seconds /= 2;
     if (command->bit == RECOVER && settings->rounds > 1 && settings->quick)
         settings->rounds = 2;
-    if (settings->rate_per_s > 0 && (settings->threads.count != 0 || settings->outstanding.count != 0))
-        usage("--rate sets when appends are due: it goes without --threads and --outstanding");
+    check_together(settings, command);
 }
 
 unsigned list_count(const struct list *list, unsigned default_count)

@@ -66,6 +66,7 @@ struct settings {
     unsigned records;
     double rate_per_s;
     enum wal_backend backend;
+    bool backend_given;
     const struct profile *profile;
     struct word_list assertions;
     uint64_t emulated_ns;
@@ -88,6 +89,9 @@ int command_compare(struct settings *settings);
 int command_plot(struct settings *settings);
 int command_probe(struct settings *settings);
 int command_explain(struct settings *settings);
+
+/* sync: are updates by hand listed, instead of the usual ones? */
+bool lists_updates(const struct settings *settings);
 
 /* The number `at` of the list, or that of the defaults when none was given. */
 unsigned list_count(const struct list *list, unsigned default_count);

@@ -106,6 +106,30 @@ class CommandLine(Scratch):
             self.assertIn("walbench", err)
         self.assertEqual(self.left_behind(), [])
 
+    def test_options_without_effect_are_refused(self):
+        for arguments, reason in (
+            (["--profile=etcd", "--method=fsync"], "--profile says"), (["--profile=etcd", "--layout=zeroed"], "--profile says"),
+            (["--profile=etcd", "--size=100"], "--profile says"), (["--profile=etcd", "--depth=2"], "--profile says"),
+            (["--profile=etcd", "--direct=direct"], "--profile says"), (["--method=fsync", "--engine=posix"], "--engine is of the log"),
+            (["raft", "--emulate=hdd", "--log-size=16M"], "no restart"),
+            (["append", "--records=10000", "--size=1M"], "at most 2096792 bytes"), (["peers", "--records=10000", "--size=1M"], "at most"),
+            (["append", "--records=2048", "--size=100,1000"], "at most"),
+            (["--method=fsync,none,fsync"], "--method: fsync is there twice"), (["append", "--threads=1,8,1"], "--threads: 1 is there twice"),
+            (["append", "--size=4096,4k"], "--size: 4k is there twice"), (["peers", "--peers=lmdb,lmdb"], "--peers: lmdb is there twice"),
+        ):
+            out, err = run(*arguments, "--time=60m", self.folder, code=2)
+            self.assertEqual(out, "")
+            self.assertIn(reason, err)
+        self.assertEqual(self.left_behind(), [])
+
+    def test_more_rows_than_there_is_room_for_or_the_same_twice(self):
+        sizes = ",".join(str(512 * i) for i in range(1, 17))
+        out, err = run("--time=60m", "--method=fdatasync,fsync,o_dsync", "--layout=append,zeroed,recycled", "--size=" + sizes, self.folder, code=2)
+        self.assertEqual((out, err), ("", "walbench: the lists make more than 256 rows: shorten them\n"))
+        out, err = run("recover", "--log-size=1M,1500k", self.folder, code=2)
+        self.assertEqual((out, err), ("", "walbench: two rows would be called open.cold.1M: the lists name the same thing twice\n"))
+        self.assertEqual(self.left_behind(), [])
+
     def test_help_goes_to_stdout_and_fits(self):
         for arguments in (["--help"], ["-h"], ["help"], ["append", "--help"], ["help", "plot"]):
             out, err = run(*arguments)
@@ -212,11 +236,30 @@ class Results(Scratch):
     def test_lists_make_every_combination(self):
         document = result(*SHORT, "--method=fdatasync,none", "--layout=append,zeroed", "--size=4k,8k", "--depth=1,2", "--direct=buffered", self.folder)
         self.assertEqual(len({row["id"] for row in document["rows"]}), 16)
+        self.assertEqual(len({row["label"] for row in document["rows"]}), 16)
+        self.assertTrue(all(("NOT durable" in row["label"]) != row["durable"] for row in document["rows"]))
         self.assertTrue(all(not row["direct"] and row["kind"] == "write" for row in document["rows"]))
         for row in document["rows"]:
             self.check_row(row)
         document = result(*SHORT, "--size=1000", self.folder)  # Not a multiple of a block: direct I/O cannot.
         self.assertEqual([row["skipped"] is None for row in document["rows"]], [False, True])
+
+    def test_lists_and_the_log(self):
+        document = result(*SHORT, "--method=fdatasync", "--direct=direct", "--threads=2", "--outstanding=4", "--engine=posix", self.folder)
+        self.assertEqual([row["id"] for row in document["rows"]],
+                         ["fdatasync.zeroed.direct.4096.d1", "log.threads2.128", "log.loop4.128"])
+        document = result(*SHORT, "--direct=buffered", "--threads=2", "--size=100,512", self.folder)
+        self.assertEqual([row["id"] for row in document["rows"] if row["kind"] == "log"], ["log.threads2.100", "log.threads2.512"])
+        self.assertEqual(len({row["label"] for row in document["rows"]}), 4)
+
+    def test_the_largest_append(self):
+        row, = result("append", *SHORT, "--records=2047", "--size=1000", "--threads=1", self.folder)["rows"]
+        self.assertGreater(row["records"], 0)
+
+    def test_kept_files_are_told(self):
+        _, err = run(*SHORT, "--method=none", "--keep", self.folder)
+        where, = self.left_behind()
+        self.assertEqual(err, f"walbench: the files are kept in {where}\n")
 
     def test_append(self):
         document = result("append", *SHORT, "--threads=1,3", "--outstanding=16", "--size=100,3000", "--records=5", self.folder)
@@ -257,6 +300,12 @@ class Results(Scratch):
             if not name.startswith("peer"):
                 self.assertGreater(row["operations"], 0, name)
         self.assertGreater(rows["raft.restart.warm.4M"]["bytes"], 4 << 20)
+
+    def test_raft_restarts_what_is_listed(self):
+        document = result("raft", *SHORT, "--quick", "--outstanding=257,300", "--log-size=3M,2M", self.folder, timeout=120)
+        ids = [row["id"] for row in document["rows"]]
+        self.assertEqual(ids[-2:], ["raft.restart.warm.3M", "raft.restart.warm.2M"])
+        self.assertEqual((ids.count("peer.raft.threads256.128"), len(set(ids))), (1, len(ids)))
 
     def test_raft_on_emulated_disks(self):
         document = result("raft", *SHORT[1:], "--time=600ms", "--outstanding=1", "--emulate=20ms", self.folder)
