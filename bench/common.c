@@ -14,6 +14,7 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { LINE_BYTES = 6000 };
 
 const char *program_name = "bench";
 
@@ -81,6 +84,34 @@ unsigned interrupts(void)
     return (unsigned)interrupts_seen;
 }
 
+char *printable(char *text)
+{
+    for (char *at = text; *at != 0; at++) {
+        bool second = (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0;
+        if (second)
+            *at++ = '?'; /* UTF-8 has control characters of two bytes, too. */
+        if ((unsigned char)*at < ' ' || *at == 0x7f || second)
+            *at = '?';
+    }
+    return text;
+}
+
+const char *printable_copy(const char *text, char *copy, size_t size)
+{
+    snprintf(copy, size, "%s", text != NULL ? text : "");
+    return printable(copy);
+}
+
+void complain(const char *format, ...)
+{
+    char line[LINE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s: %s\n", program_name, printable(line));
+}
+
 int failed(const char *what, const struct wal *log, int result)
 {
     char text[512] = "";
@@ -89,9 +120,11 @@ int failed(const char *what, const struct wal *log, int result)
     if (interrupted())
         return -1;
     const char *why = result < -1000 ? wal_strerror(result) : strerror(-result);
-    fprintf(stderr, "%s: %s: %s%s%s\n", program_name, what, why, text[0] != 0 ? ": " : "", text);
-    if (!atomic_flag_test_and_set(&failure_kept))
+    complain("%s: %s%s%s", what, why, text[0] != 0 ? ": " : "", text);
+    if (!atomic_flag_test_and_set(&failure_kept)) {
         snprintf(failure, sizeof(failure), "%.160s: %s", what, why);
+        (void)printable(failure);
+    }
     return -1;
 }
 
@@ -133,8 +166,8 @@ int workplace_make(const char *parent, uint64_t needed_bytes, char path[WORKPLAC
         return failed(parent, NULL, -errno);
     uint64_t free_bytes = (uint64_t)kind.f_bavail * (uint64_t)kind.f_bsize;
     if (free_bytes < needed_bytes) {
-        fprintf(stderr, "%s: %s has %" PRIu64 " MiB free, and this needs %" PRIu64 " MiB\n", program_name, parent,
-                free_bytes >> 20, needed_bytes >> 20);
+        complain("%s has %" PRIu64 " MiB free, and this needs %" PRIu64 " MiB", parent, free_bytes >> 20,
+                 needed_bytes >> 20);
         return -1;
     }
     int length = snprintf(workplace, sizeof(workplace), "%s/%s.XXXXXX", parent, program_name);

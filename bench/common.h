@@ -27,6 +27,14 @@ unsigned interrupts(void); /* How many have come. */
  * be NULL. */
 int failed(const char *what, const struct wal *log, int result);
 
+/* Text from outside (a path, an answer) as a terminal may have it: its control characters become ?. In place. */
+char *printable(char *text);
+/* The same in a copy, as far as there is room; NULL becomes "". */
+const char *printable_copy(const char *text, char *copy, size_t size);
+
+/* Says a line on stderr: the program's name, and the rest as printable() has it. */
+__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+
 /* What failed() said first; "": nothing yet. */
 const char *failure_told(void);
 

@@ -54,16 +54,16 @@ struct json_value *session_read_result(const char *path)
     size_t size;
     char *text = read_whole(path, &size);
     if (text == NULL) {
-        fprintf(stderr, "walbench: %s: %s\n", path, strerror(errno));
+        complain("%s: %s", path, strerror(errno));
         return NULL;
     }
     struct json_value *root = json_parse(text, size, error);
     free(text);
     const char *schema = json_text(json_member(root, "schema"));
     if (root == NULL)
-        fprintf(stderr, "walbench: %s: no JSON: %s\n", path, error);
+        complain("%s: no JSON: %s", path, error);
     else if (schema == NULL || strcmp(schema, RESULT_SCHEMA) != 0)
-        fprintf(stderr, "walbench: %s: no result of this program: its schema is not %s\n", path, RESULT_SCHEMA);
+        complain("%s: no result of this program: its schema is not %s", path, RESULT_SCHEMA);
     else
         return root;
     json_free(root);
@@ -108,7 +108,7 @@ static void tell_difference(const struct json_value *old, const struct json_valu
     const struct json_value *right = json_member(json_member(json_member(new, "environment"), group), name);
     const char *before = json_text(left), *after = json_text(right);
     if (before != NULL && after != NULL && strcmp(before, after) != 0)
-        fprintf(stderr, "walbench: note: %s differs: %s, and %s\n", name, before, after);
+        complain("note: %s differs: %s, and %s", name, before, after);
 }
 
 static void tell_places(const struct json_value *old, const struct json_value *new)
@@ -125,9 +125,9 @@ static void tell_places(const struct json_value *old, const struct json_value *n
     (void)json_u64(json_member(old, "emulated_ns"), &emulated_old);
     (void)json_u64(json_member(new, "emulated_ns"), &emulated_new);
     if (partial_old || partial_new)
-        fprintf(stderr, "walbench: note: a run was interrupted or failed; its figures may stand on a few operations\n");
+        complain("note: a run was interrupted or failed; its figures may stand on a few operations");
     if (emulated_old != emulated_new)
-        fprintf(stderr, "walbench: note: the disks emulated differ\n");
+        complain("note: the disks emulated differ");
 }
 
 static void show_value(const char *stat, double value, char text[24])
@@ -148,11 +148,12 @@ static void show_row(struct comparison *comparison, const char *id, double befor
                      bool worse)
 {
     const struct settings *settings = comparison->settings;
-    char old_text[24], new_text[24];
+    char old_text[24], new_text[24], shown[ROW_ID_BYTES];
     if (!settings->json) {
         show_value(settings->stat, before, old_text);
         show_value(settings->stat, after, new_text);
-        printf("%-40s %12s %12s %+8.1f %%%s\n", id, old_text, new_text, change * 100, worse ? "  WORSE" : "");
+        printf("%-40s %12s %12s %+8.1f %%%s\n", printable_copy(id, shown, sizeof(shown)), old_text, new_text,
+               change * 100, worse ? "  WORSE" : "");
         return;
     }
     struct json_writer *json = &comparison->json;
@@ -199,13 +200,13 @@ static void compare_rows(struct comparison *comparison, const struct json_value 
             continue;
         if (other == NULL || !has_operations(other)) {
             const char *why = json_text(json_member(other, "skipped"));
-            fprintf(stderr, "walbench: %s is GONE: measured in the old result only%s%s\n", id, why != NULL ? ": " : "",
-                    why != NULL ? why : "");
+            complain("%s is GONE: measured in the old result only%s%s", id, why != NULL ? ": " : "",
+                     why != NULL ? why : "");
             comparison->gone++;
         } else if (!statistic(row, stat, &before) || !statistic(other, stat, &after)) {
-            fprintf(stderr, "walbench: note: %s is not compared: it has no %s\n", id, stat);
+            complain("note: %s is not compared: it has no %s", id, stat);
         } else if (before <= 0) {
-            fprintf(stderr, "walbench: note: %s is not compared: its %s is 0 in the old result\n", id, stat);
+            complain("note: %s is not compared: its %s is 0 in the old result", id, stat);
         } else {
             compare_row(comparison, id, before, after);
         }
@@ -218,7 +219,7 @@ static void tell_new_rows(const struct json_value *old, const struct json_value 
         const char *id = json_text(json_member(row, "id"));
         const struct json_value *other = id == NULL ? NULL : row_with_id(old, id);
         if (id != NULL && has_operations(row) && (other == NULL || !has_operations(other)))
-            fprintf(stderr, "walbench: note: %s is measured in the new result only\n", id);
+            complain("note: %s is measured in the new result only", id);
     }
 }
 
@@ -269,9 +270,9 @@ int command_compare(struct settings *settings)
         int error = show_all(&comparison, old, new);
         tell_new_rows(old, new);
         if (error != 0 && error != -EPIPE)
-            fprintf(stderr, "walbench: standard output: %s\n", strerror(-error));
+            complain("standard output: %s", strerror(-error));
         else if (comparison.compared == 0)
-            fprintf(stderr, "walbench: the two results have no row in common\n");
+            complain("the two results have no row in common");
         else
             code = comparison.worse + comparison.gone != 0 ? EXIT_ASSERTION : EXIT_MEASURED;
     }

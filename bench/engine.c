@@ -60,7 +60,7 @@ static int open_log(const struct load *load, struct wal **log)
     int result = load->io != NULL ? wal_open_io(load->io, &options, log, &verdict)
                                   : wal_open(load->directory, &options, log, &verdict);
     if (result != 0) {
-        fprintf(stderr, "%s: %s\n", program_name, verdict.text);
+        complain("%s", verdict.text);
         *log = NULL;
         return failed("wal_open", NULL, result);
     }

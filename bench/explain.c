@@ -18,7 +18,7 @@ static int finish(int code)
 {
     if (fflush(stdout) == 0 || errno == EPIPE)
         return code;
-    fprintf(stderr, "walbench: standard output: %s\n", strerror(errno));
+    complain("standard output: %s", strerror(errno));
     return EXIT_SETUP;
 }
 
@@ -122,12 +122,14 @@ static void explain_environment(const struct json_value *root)
 {
     const struct json_value *environment = json_member(root, "environment");
     const struct json_value *warnings = json_member(environment, "warnings");
-    const char *started = json_text(json_member(root, "started"));
-    printf("Measured %s, by walbench %s.\n", started != NULL ? started : "at an unknown time",
-           json_text(json_member(root, "version")) != NULL ? json_text(json_member(root, "version")) : "?");
+    const char *started = json_text(json_member(root, "started")), *version = json_text(json_member(root, "version"));
+    char when[64], by[64], mind[512];
+    printf("Measured %s, by walbench %s.\n",
+           printable_copy(started != NULL ? started : "at an unknown time", when, sizeof(when)),
+           printable_copy(version != NULL ? version : "?", by, sizeof(by)));
     for (const struct json_value *warning = json_first(warnings); warning != NULL; warning = json_next(warning))
         if (json_text(warning) != NULL)
-            printf("Mind: %s\n", json_text(warning));
+            printf("Mind: %s\n", printable_copy(json_text(warning), mind, sizeof(mind)));
 }
 
 static int explain_result(const char *path)
@@ -138,7 +140,7 @@ static int explain_result(const char *path)
     const char *sentence = json_text(json_member(root, "sentence"));
     const char *plausibility = json_text(json_member(root, "plausibility"));
     uint64_t emulated_ns = 0;
-    char text[24];
+    char text[24], line[1024], why[256];
     bool partial = false;
     const char *stopped = json_text(json_member(root, "stopped_by")); /* Older results have none. */
     (void)json_u64(json_member(root, "emulated_ns"), &emulated_ns);
@@ -148,16 +150,18 @@ static int explain_result(const char *path)
         printf("EMULATED: %s was added to every sync; this says nothing about the disk.\n",
                duration_text(emulated_ns, text));
     if (partial)
-        printf("PARTIAL: the run was stopped: %s.\n", stopped != NULL ? stopped : "interrupted");
-    printf("\n%s\n", sentence != NULL ? sentence : "");
+        printf("PARTIAL: the run was stopped: %s.\n",
+               printable_copy(stopped != NULL ? stopped : "interrupted", why, sizeof(why)));
+    printf("\n%s\n", printable_copy(sentence, line, sizeof(line)));
     if (plausibility != NULL)
-        printf("%s\n", plausibility);
+        printf("%s\n", printable_copy(plausibility, line, sizeof(line)));
     fputc('\n', stdout);
     explain_rows(root);
     for (const struct json_value *row = json_first(json_member(root, "rows")); row != NULL; row = json_next(row)) {
         const char *skipped = json_text(json_member(row, "skipped")), *id = json_text(json_member(row, "id"));
         if (skipped != NULL && id != NULL)
-            printf("- Not measured: %s: %s.\n", id, skipped);
+            printf("- Not measured: %s: %s.\n", printable_copy(id, line, sizeof(line)),
+                   printable_copy(skipped, why, sizeof(why)));
     }
     json_free(root);
     return EXIT_MEASURED;
@@ -197,7 +201,7 @@ int command_probe(struct settings *settings)
         error = json_write_end(&json);
         if (error == 0 || error == -EPIPE)
             return finish(EXIT_MEASURED);
-        fprintf(stderr, "walbench: standard output: %s\n", strerror(-error));
+        complain("standard output: %s", strerror(-error));
         return EXIT_SETUP;
     }
     device_print(&facts, stdout);

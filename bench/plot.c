@@ -215,17 +215,17 @@ static int draw(struct plot *plot, unsigned file_count)
         failed_path = script;
     }
     if (error != 0) {
-        fprintf(stderr, "walbench: %s: %s\n", failed_path, strerror(-error));
+        complain("%s: %s", failed_path, strerror(-error));
         return EXIT_SETUP;
     }
     int code = run_gnuplot(script);
     if (code == 127) {
-        fprintf(stderr, "walbench: there is no gnuplot here: %s and %s are written, 'gnuplot %s' makes the picture\n",
-                data, script, script);
+        complain("there is no gnuplot here: %s and %s are written, 'gnuplot %s' makes the picture", data, script,
+                 script);
         return EXIT_MEASURED;
     }
     if (code != 0) {
-        fprintf(stderr, "walbench: gnuplot failed on %s (exit code %d)\n", script, code);
+        complain("gnuplot failed on %s (exit code %d)", script, code);
         return EXIT_SETUP;
     }
     printf("%s\n", plot->picture);
@@ -290,7 +290,7 @@ int command_plot(struct settings *settings)
             collect(plot, roots[i], i);
     }
     if (code == EXIT_MEASURED && plot->row_count == 0) {
-        fprintf(stderr, "walbench: nothing was measured in these results\n");
+        complain("nothing was measured in these results");
         code = EXIT_SETUP;
     }
     if (code == EXIT_MEASURED)

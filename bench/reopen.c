@@ -33,7 +33,7 @@ int reopen_open(const char *path, uint32_t flags, struct wal **log, struct wal_v
     *took_ns = clock_ns() - before_ns;
     if (result == 0)
         return 0;
-    fprintf(stderr, "%s: %s\n", program_name, verdict->text);
+    complain("%s", verdict->text);
     return failed("wal_open", NULL, result);
 }
 

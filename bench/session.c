@@ -128,10 +128,9 @@ static int output_write(const struct result *result, const char *path)
 
 static int refuse(const char *path, const struct device_facts *device)
 {
-    fprintf(stderr,
-            "walbench: %s is %s, a file system in memory: nothing there survives, so there is no durable update to "
-            "measure.\nName a directory on a disk, or measure the memory with --force.\n",
-            path, device->fs_type);
+    complain("%s is %s, a file system in memory: nothing there survives, so there is no durable update to measure.",
+             path, device->fs_type);
+    fputs("Name a directory on a disk, or measure the memory with --force.\n", stderr);
     return EXIT_MEANINGLESS;
 }
 
@@ -402,8 +401,7 @@ static bool check_assertions(const struct session *session)
     const struct word_list *assertions = &session->settings->assertions;
     for (unsigned i = 0; i < assertions->count; i++)
         if (!assertion_has_row(&session->result, assertions->words[i])) {
-            fprintf(stderr, "walbench: --assert '%s': no row of this run has these words in its id\n",
-                    assertions->words[i]);
+            complain("--assert '%s': no row of this run has these words in its id", assertions->words[i]);
             return false;
         }
     return true;
@@ -414,8 +412,7 @@ static bool check_ids(const struct result *result)
 {
     for (unsigned i = 0; i < result->row_count; i++)
         if (result_find(result, result->rows[i]->id) != result->rows[i]) {
-            fprintf(stderr, "walbench: two rows would be called %s: the lists name the same thing twice\n",
-                    result->rows[i]->id);
+            complain("two rows would be called %s: the lists name the same thing twice", result->rows[i]->id);
             return false;
         }
     return true;
@@ -468,7 +465,7 @@ static void tell_failures(const struct session *session)
         return;
     for (unsigned i = 0; i < result->assertion_count; i++)
         if (!result->assertions[i].ok)
-            fprintf(stderr, "walbench: %s\n", assertion_text(&result->assertions[i], text));
+            complain("%s", assertion_text(&result->assertions[i], text));
 }
 
 static int write_output(const struct session *session)
@@ -476,7 +473,7 @@ static int write_output(const struct session *session)
     int error = output_write(&session->result, session->settings->output);
     if (error == 0)
         return EXIT_MEASURED;
-    fprintf(stderr, "walbench: %s: %s\n", session->settings->output, strerror(-error));
+    complain("%s: %s", session->settings->output, strerror(-error));
     return EXIT_SETUP;
 }
 
@@ -491,7 +488,7 @@ static int show(const struct session *session)
         error = -errno;
     if (error == 0 || error == -EPIPE)
         return EXIT_MEASURED;
-    fprintf(stderr, "walbench: standard output: %s\n", strerror(-error));
+    complain("standard output: %s", strerror(-error));
     return EXIT_SETUP;
 }
 
@@ -504,7 +501,7 @@ static int conclude(struct session *session, int code)
     int written = session->settings->output != NULL ? write_output(session) : EXIT_MEASURED;
     tell_failures(session);
     if (code == EXIT_MEASURED && !interrupted() && !result_measured(&session->result)) {
-        fprintf(stderr, "walbench: nothing was measured; the result says of each row why\n");
+        complain("nothing was measured; the result says of each row why");
         return EXIT_SETUP;
     }
     return code != EXIT_MEASURED ? code : shown != EXIT_MEASURED ? shown : written != EXIT_MEASURED ? written : decided;
@@ -517,7 +514,7 @@ int session_end(struct session *session, int code)
     if (session->measuring)
         code = conclude(session, code);
     if (session->directory[0] != 0 && session->settings->keep)
-        fprintf(stderr, "walbench: the files are kept in %s\n", session->directory);
+        complain("the files are kept in %s", session->directory);
     if (session->result.overfull)
         code = EXIT_USAGE;
     if (interrupted() && code != EXIT_SETUP)

@@ -30,14 +30,24 @@ __attribute__((noreturn)) static void leave(int code)
     exit(lost ? EXIT_CODE_DISK : code);
 }
 
+/* What was typed may hold control characters, as a name with a * in it may: a terminal does not get them. */
 void usage(const char *format, ...)
 {
+    char line[2048];
     va_list arguments;
     va_start(arguments, format);
-    (void)fprintf(stderr, "%s: ", current->name);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fprintf(stderr, "\nTry '%s --help'.\n", current->name);
+    (void)vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
+    for (char *at = line; *at != '\0'; at++) {
+        bool second = (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0;
+        if (second) {
+            *at++ = '?'; /* UTF-8 has control characters of two bytes, too. */
+        }
+        if ((unsigned char)*at < ' ' || *at == 0x7f || second) {
+            *at = '?';
+        }
+    }
+    (void)fprintf(stderr, "%s: %s\nTry '%s --help'.\n", current->name, line, current->name);
     exit(EXIT_CODE_USAGE);
 }
 
