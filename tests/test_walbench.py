@@ -157,6 +157,35 @@ class CommandLine(Scratch):
             self.assertRegex(manual, rf"\.(BI|B) {command}\b")
             self.assertIn(command, completion)
 
+    def complete(self, *words):
+        """What bash offers behind these words; the last one is being typed. As bash does it, = is a word of its own."""
+        split = [part for word in words for part in (re.split("(=)", word) if word.startswith("--") and "=" in word else [word])]
+        if split[-1] == "" and len(split) > 1 and split[-2] == "=":
+            split.pop()
+        script = "source bench/walbench.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _walbench; printf '%s\\n' \"${COMPREPLY[@]}\""
+        done = subprocess.run(["bash", "-c", script, "bash", "walbench", *split], capture_output=True, check=True,
+                              env=dict(os.environ, PATH=os.path.dirname(WALBENCH) + ":" + os.environ["PATH"]))
+        self.assertEqual(done.stderr, b"")
+        return done.stdout.decode().split()
+
+    def test_completion(self):
+        if shutil.which("bash") is None:
+            self.skipTest("no bash")
+        for command in COMMANDS:
+            taken = set(re.findall(r"^  (?:-.,|   ) --([a-z-]+)", run("help", command)[0], flags=re.M))
+            self.assertEqual({word[2:] for word in self.complete(command, "--")}, taken, command)
+            self.assertEqual({word[2:] for word in self.complete("-q", command, "--")}, taken, command)
+        self.assertEqual(set(self.complete("")) & {*COMMANDS, "help"}, {*COMMANDS, "help"})
+        self.assertEqual(self.complete("help", "ap"), ["append"])
+        self.assertIn("--layout", self.complete("--l"))
+        self.assertEqual(self.complete("append", "--l"), [])
+        self.assertEqual(self.complete("--layout=z"), ["zeroed"])
+        self.assertEqual(self.complete("--layout=zeroed,re"), ["zeroed,recycled"])
+        self.assertEqual(self.complete("-m", "fsync,none,f"), ["fsync,none,fdatasync"])
+        self.assertEqual(self.complete("--method=a,"), [f"a,{word}" for word in ("none", "fdatasync", "fsync", "o_dsync", "rwf_dsync",
+                                                                                "uring-linked", "uring-dsync")])
+        self.assertEqual(self.complete("peers", "--peers=lmdb,r"), ["lmdb,raft", "lmdb,rocksdb"])
+
     def test_explain_without_a_file_names_all_words(self):
         out, _ = run("explain")
         for word in ("fdatasync", "uring-linked", "fallocated", "recycled", "etcd", "postgres", "hdd", "--assert"):
