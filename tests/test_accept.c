@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -488,6 +490,56 @@ static void test_a_stray_file_is_accepted_once(void **state)
     expect_usable(&model);
 }
 
+/* --- few descriptors ------------------------------------------------------------------------------ */
+
+/* A log of many segments, one of which has lost its beginning; the last index in front of that. */
+static uint64_t make_long_log(struct model *model, const char *directory)
+{
+    model_start(model, directory, 16);
+    model_open(model);
+    while (model->next_index <= 150) {
+        put(model, model->next_index, 1, 9000);
+    }
+    uint64_t segment = place_of(model, 120).segment;
+    uint64_t last = 120;
+    while (place_of(model, last).segment == segment) {
+        last--;
+    }
+    model_close(model);
+    destroy_block(model, (struct wal_place){.segment = segment, .offset = BLOCK});
+    return last;
+}
+
+static void accept_with_few_descriptors(const char *directory, uint64_t last)
+{
+    struct wal_options options = WAL_OPTIONS_INIT;
+    struct wal *log;
+    options.flags = WAL_NO_THREADS | WAL_ACCEPT_CORRUPT;
+    options.segment_bytes = 16 * BLOCK;
+    const struct rlimit limit = {24, 24};
+    must(setrlimit(RLIMIT_NOFILE, &limit));
+    must(wal_open(directory, &options, &log, NULL));
+    must(wal_last_index(log) == last ? 0 : -1);
+    must(wal_close(log));
+}
+
+static void test_few_descriptors_cost_no_records(void **state)
+{
+    struct model model;
+    uint64_t last = make_long_log(&model, *state);
+    (void)fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        accept_with_few_descriptors(*state, last);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* --- whole files --------------------------------------------------------------------------------- */
 
 static uint64_t make_rolled_log(struct model *model, const char *directory)
@@ -620,6 +672,7 @@ int main(void)
         TEST(test_a_stray_file_behind_the_only_segment_costs_nothing),
         TEST(test_a_loss_accepted_and_killed_is_not_forgotten),
         TEST(test_a_stray_file_is_accepted_once),
+        TEST(test_few_descriptors_cost_no_records),
         TEST(test_a_newest_file_without_content_is_no_torn_end),
         TEST(test_a_newest_file_that_is_short_is_accepted_once),
         TEST(test_a_reader_gets_the_newest_metadata_behind_damage),

@@ -4,9 +4,10 @@
  * checksum. Going down, each segment costs its identity, its opening anchor, one batch header and its seal; bodies are
  * not read.
  *
- * What can fail: a segment is missing, is another one, or does not end as its successor says: noted for rows Y3 and Y4,
- * with the place. Then the segments from the start on are walked whole, upwards, to the last that joins and reads: T
- * itself, when only a file behind it is wrong.
+ * What can fail: a file that cannot be opened, memory: no verdict, and never taken for a loss. A segment is missing, is
+ * another one, or does not end as its successor says: noted for rows Y3 and Y4, with the place. Then the segments from
+ * the start on are walked whole, upwards, to the last that joins and reads: T itself, when only a file behind it is
+ * wrong.
  *
  * Invariants: a segment is believed only through the checksum in the anchor behind it; a forced anchor may jump in
  * numbers, never in the chain, and what it jumped over never comes back; start, doubt and metadata are T's, whatever
@@ -158,6 +159,7 @@ static int walk_segment(struct recovery *recovery, struct segment *segment, cons
     window_look_at(recovery->window, segment->file, segment->bytes);
     walk_begin(&walk, anchor, segment->bytes, recovery->shape.block_bytes);
     int status = scan_run(recovery->window, &walk, &segment->map, &stop);
+    window_look_at(recovery->window, recovery->tail->file, recovery->tail->bytes); /* No read is left in this file. */
     if (status != 0) {
         return status;
     }
@@ -170,9 +172,30 @@ static int walk_segment(struct recovery *recovery, struct segment *segment, cons
     return 0;
 }
 
+/* The beginning of a segment: does it read? A file that is not there any more does not. One that cannot be looked at is
+ * a failure: for want of a descriptor nothing is lost. */
+static int look_at_beginning(struct recovery *recovery, struct segment *segment, struct format_head *anchor,
+                             bool *reads)
+{
+    struct format_identity identity;
+    enum format_verdict verdict;
+    int status = look_identity(recovery, segment, &identity, &verdict);
+    *reads = status == 0 && look_opening_anchor(recovery, segment, anchor);
+    return status == WAL_ENOENT ? 0 : status;
+}
+
+/* What was looked at on the way is let go: there may be more segments than descriptors. */
+static void let_go(struct recovery *recovery, struct segment *segment)
+{
+    if (segment != recovery->tail && segment != recovery->cut_segment) {
+        segment_close_file(recovery->io, segment);
+        segment_give_map(recovery->table, segment);
+    }
+}
+
 /* How far back the segments behind the cut went: each anchor tells the low of its predecessor. Of a segment that no
  * anchor tells of, anything may be lost. */
-static void note_lowest_behind_cut(struct recovery *recovery, const struct walk *newest)
+static int note_lowest_behind_cut(struct recovery *recovery, const struct walk *newest)
 {
     struct scan_evidence *evidence = &recovery->evidence;
     const struct segment *cut = recovery->cut_segment;
@@ -188,8 +211,13 @@ static void note_lowest_behind_cut(struct recovery *recovery, const struct walk 
         if (segment->number <= cut->number || segment->number > recovery->tail->number) {
             continue;
         }
-        if (segment_open_file(recovery->io, segment, false, recovery->report) != 0 ||
-            !look_opening_anchor(recovery, segment, &anchor)) {
+        bool reads;
+        int status = look_at_beginning(recovery, segment, &anchor, &reads);
+        let_go(recovery, segment);
+        if (status != 0) {
+            return status;
+        }
+        if (!reads) {
             untold = true;
             continue;
         }
@@ -208,20 +236,13 @@ static void note_lowest_behind_cut(struct recovery *recovery, const struct walk 
     }
     evidence->lowest_index = lowest;
     evidence->truncation_lost = evidence->truncation_lost || untold;
-}
-
-/* The beginning of a segment: does it read? */
-static bool look_at_beginning(struct recovery *recovery, struct segment *segment, struct format_head *anchor)
-{
-    struct format_identity identity;
-    enum format_verdict verdict;
-    return look_identity(recovery, segment, &identity, &verdict) == 0 && look_opening_anchor(recovery, segment, anchor);
+    return 0;
 }
 
 /* Marks what an accepted loss has removed: the segments between a forced anchor and the predecessor that it names. They
  * join their neighbours below as well as ever, so nothing else keeps them from coming back. A dead segment's own forced
  * anchor removed nothing that is not dead with it. */
-static void mark_dead(struct recovery *recovery, uint64_t start_segment)
+static int mark_dead(struct recovery *recovery, uint64_t start_segment)
 {
     uint64_t live_to = UINT64_MAX;
     for (uint32_t i = recovery->table->count; i-- > 0;) {
@@ -231,11 +252,19 @@ static void mark_dead(struct recovery *recovery, uint64_t start_segment)
         if (segment->number > recovery->tail->number || segment->number < start_segment || segment->dead) {
             continue;
         }
-        bool reads = segment == recovery->tail || look_at_beginning(recovery, segment, &anchor);
+        bool reads = true;
+        if (segment != recovery->tail) {
+            int status = look_at_beginning(recovery, segment, &anchor, &reads);
+            let_go(recovery, segment);
+            if (status != 0) {
+                return status;
+            }
+        }
         if (reads && (anchor.flags & BATCH_FORCED) != 0 && anchor.body.anchor.predecessor_segment < segment->number) {
             live_to = anchor.body.anchor.predecessor_segment;
         }
     }
+    return 0;
 }
 
 /* Adds the segment to the prefix if it goes on from there; one that does not is lost, and a later one may still name
@@ -243,7 +272,11 @@ static void mark_dead(struct recovery *recovery, uint64_t start_segment)
 static int try_segment(struct recovery *recovery, struct segment *segment, const struct walk *newest, bool *over)
 {
     struct format_head anchor;
-    bool reads = look_at_beginning(recovery, segment, &anchor);
+    bool reads;
+    int status = look_at_beginning(recovery, segment, &anchor, &reads);
+    if (status != 0) {
+        return status;
+    }
     if (!recovery->acceptable && (!reads || segment->number != newest->start.segment)) {
         *over = true;
         return 0;
@@ -251,7 +284,10 @@ static int try_segment(struct recovery *recovery, struct segment *segment, const
     if (!reads || (recovery->acceptable && !goes_on(recovery, &recovery->walk, &anchor))) {
         return 0;
     }
-    return walk_segment(recovery, segment, &anchor);
+    struct segment *before = recovery->cut_segment;
+    status = walk_segment(recovery, segment, &anchor);
+    let_go(recovery, before);
+    return status;
 }
 
 /* T has been walked already. When the prefix reaches it, all that reads is kept: what is wrong is a file behind it. */
@@ -275,22 +311,20 @@ int chain_walk_up(struct recovery *recovery)
     const struct scan_stop newest_stop = recovery->stop;
     bool over = false;
     recovery->acceptable = false;
-    mark_dead(recovery, newest.start.segment);
-    for (uint32_t i = 0; i < recovery->table->count && !over; i++) {
+    int status = mark_dead(recovery, newest.start.segment);
+    for (uint32_t i = 0; status == 0 && i < recovery->table->count && !over; i++) {
         struct segment *segment = recovery->table->list[i];
         if (segment->number < newest.start.segment || segment->number >= recovery->tail->number || segment->dead) {
             continue;
         }
-        int status = try_segment(recovery, segment, &newest, &over);
-        if (status != 0) {
-            return status;
-        }
+        status = try_segment(recovery, segment, &newest, &over);
+        let_go(recovery, segment);
     }
-    bool whole = !over && reach_tail(recovery, &newest, &newest_stop);
-    if (recovery->acceptable) {
-        if (!whole) {
-            note_lowest_behind_cut(recovery, &newest);
-        }
+    bool whole = status == 0 && !over && reach_tail(recovery, &newest, &newest_stop);
+    if (status == 0 && recovery->acceptable && !whole) {
+        status = note_lowest_behind_cut(recovery, &newest);
+    }
+    if (status == 0 && recovery->acceptable) {
         /* Start, doubt and metadata never go back: what T says of them holds, whatever records are lost. */
         recovery->walk.start = newest.start;
         recovery->walk.doubt_index = newest.doubt_index;
@@ -298,8 +332,7 @@ int chain_walk_up(struct recovery *recovery)
         memcpy(recovery->walk.metadata, newest.metadata, sizeof(newest.metadata));
         recovery_note_hole(recovery, &recovery->walk, recovery->cut_segment->number, NULL);
     }
-    window_look_at(recovery->window, recovery->tail->file, recovery->tail->bytes);
-    return 0;
+    return status;
 }
 
 /* Below the start the files are none of the log's. */
