@@ -312,6 +312,50 @@ static void test_damage_in_front_of_a_start_does_not_hide_the_log(void **state)
     expect_usable(&model);
 }
 
+/* --- a loss behind a close ------------------------------------------------------------------------ */
+
+/* Goes on in that log in a child, which is killed. */
+static void put_and_die(struct model *model, unsigned count)
+{
+    (void)fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        must(wal_open(model->directory, &model->options, &model->log, &model->verdict));
+        for (unsigned i = 0; i < count; i++) {
+            const struct wal_record record = {.data = "x", .size = 1, .type = 1};
+            must(wal_commit(model->log, &(struct wal_append){.records = &record, .record_count = 1}, NULL));
+        }
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* The run behind the close has lost its anchor, and is longer than what an open looks at behind a close. */
+static void test_a_loss_behind_a_close_is_accepted_once(void **state)
+{
+    struct model model;
+    model_start(&model, *state, 64);
+    model.options.batch_bytes_max = 4 * BLOCK;
+    model_open(&model);
+    put(&model, 1, 1, 10);
+    struct wal_place place = place_of(&model, 1);
+    model_close(&model); /* The CLOSE is in the next block, then comes the anchor. */
+    put_and_die(&model, 40);
+    place.offset += 2 * BLOCK;
+    destroy_block(&model, place);
+    accept_and_expect_doubt(&model);
+    assert_int_equal(wal_last_index(model.log), 1);
+    model_close(&model);
+    put_and_die(&model, 5);
+    model_open(&model);
+    assert_int_equal(wal_last_index(model.log), 6);
+    model_close(&model);
+}
+
 /* --- a second accept ----------------------------------------------------------------------------- */
 
 /* The last record of some segment at or behind this index. */
@@ -667,6 +711,7 @@ int main(void)
         TEST(test_doubt_covers_truncations_in_segments_behind_the_cut),
         TEST(test_a_cut_in_front_of_the_start_leaves_an_empty_log_at_the_start),
         TEST(test_damage_in_front_of_a_start_does_not_hide_the_log),
+        TEST(test_a_loss_behind_a_close_is_accepted_once),
         TEST(test_a_second_accept_cuts_no_more_than_it_must),
         TEST(test_a_stray_file_brings_nothing_back_and_costs_nothing),
         TEST(test_a_stray_file_behind_the_only_segment_costs_nothing),

@@ -191,72 +191,101 @@ static int scan_tail(struct recovery *recovery)
     return status == 0 ? remember_judged(recovery) : status;
 }
 
+/* Looks at the blocks in [offset, the seal) of a segment, and at its seal. After a CLOSE short_bytes of them will do,
+ * while nothing is found: but where there is something, all of it counts, for an accepted loss must jump over every
+ * number that stands there. */
+static int look_behind(struct recovery *recovery, const struct segment *segment, uint64_t offset, uint64_t short_bytes,
+                       struct scan_evidence *evidence)
+{
+    uint64_t seal_offset = segment_seal_offset(segment, recovery->shape.block_bytes);
+    uint64_t rest_bytes = seal_offset > offset ? seal_offset - offset : 0;
+    uint64_t first_end = offset + (rest_bytes < short_bytes ? rest_bytes : short_bytes);
+    struct window *window = recovery->window;
+    int status = scan_evidence(window, &recovery->walk, segment->number, offset, first_end, evidence);
+    if (status == 0) {
+        status = scan_seal(window, segment->number, seal_offset, evidence);
+    }
+    if (status == 0 && (evidence->highest_number != 0 || evidence->read_error)) {
+        status = scan_evidence(window, &recovery->walk, segment->number, first_end, seal_offset, evidence);
+    }
+    return status;
+}
+
+/* What a file after T has told goes to what is behind p. */
+static void add_evidence(struct recovery *recovery, const struct scan_evidence *there)
+{
+    struct scan_evidence *evidence = &recovery->evidence;
+    if (there->highest_mark > evidence->highest_mark) {
+        evidence->highest_mark = there->highest_mark;
+        evidence->mark_segment = there->mark_segment;
+        evidence->mark_offset = there->mark_offset;
+    }
+    if (there->highest_number > evidence->highest_number) {
+        evidence->highest_number = there->highest_number;
+    }
+    if (there->anchor_start.start.index > evidence->anchor_start.start.index) {
+        evidence->anchor_start = there->anchor_start;
+    }
+    if (there->batch_start.start.index > evidence->batch_start.start.index) {
+        evidence->batch_start = there->batch_start;
+    }
+    if (there->lowest_index != 0 && there->lowest_index < recovery->walk.next_index) {
+        evidence->truncation_lost = true; /* T itself has no word of it. */
+        evidence->told_low = 0;
+    }
+}
+
+static bool more_is_known(const struct recovery *recovery)
+{
+    return recovery->options->known_durable_index != 0 &&
+           recovery->options->known_durable_index >= recovery->walk.next_index;
+}
+
+/* The files after T. */
+static int gather_behind_tail(struct recovery *recovery, bool short_look)
+{
+    uint32_t block_bytes = recovery->shape.block_bytes;
+    uint64_t short_bytes = short_look ? 2 * (uint64_t)WINDOW_CHUNK_BYTES - block_bytes : UINT64_MAX;
+    int status = 0;
+    for (uint32_t i = 0; status == 0 && i < recovery->table->count; i++) {
+        struct segment *later = recovery->table->list[i];
+        struct scan_evidence there = {0};
+        if (later->number <= recovery->tail->number ||
+            later->bytes < (uint64_t)FORMAT_SEGMENT_BLOCKS_MIN * block_bytes) {
+            continue;
+        }
+        status = segment_open_file(recovery->io, later, false, recovery->report);
+        if (status == 0) {
+            window_look_at(recovery->window, later->file, later->bytes);
+            status = look_behind(recovery, later, block_bytes, short_bytes, &there);
+            add_evidence(recovery, &there);
+        }
+    }
+    window_look_at(recovery->window, recovery->tail->file, recovery->tail->bytes);
+    return status;
+}
+
 /* Everything behind p in T, the seal, and the files after T. */
 static int gather_evidence(struct recovery *recovery)
 {
     struct segment *tail = recovery->tail;
+    struct scan_evidence *evidence = &recovery->evidence;
     uint32_t block_bytes = recovery->shape.block_bytes;
-    uint64_t seal_offset = segment_seal_offset(tail, block_bytes);
-    uint64_t offset = recovery->walk.offset;
     bool closed = recovery->walk.last_kind == BATCH_CLOSE;
     if (ZOO(evidence_scan) || (closed && ZOO(look_behind_close))) {
         return 0;
     }
-    uint64_t end_offset = seal_offset;
-    if (closed) {
-        /* An anchor fills one block, so what came after a CLOSE begins in the very next ones. */
-        uint64_t look_bytes = round_up(2 * (uint64_t)recovery->shape.batch_bytes_max + 2 * block_bytes, block_bytes);
-        end_offset = seal_offset - offset > look_bytes ? offset + look_bytes : seal_offset;
-    }
-    int status =
-        scan_evidence(recovery->window, &recovery->walk, tail->number, offset, end_offset, &recovery->evidence);
-    if (status == 0) {
-        status = scan_seal(recovery->window, tail->number, seal_offset, &recovery->evidence);
-    }
+    /* An anchor fills one block, so what came after a CLOSE begins in the very next ones. */
+    bool short_look = closed && !more_is_known(recovery);
+    uint64_t look_bytes = round_up(2 * (uint64_t)recovery->shape.batch_bytes_max + 2 * block_bytes, block_bytes);
+    int status = look_behind(recovery, tail, recovery->walk.offset, short_look ? look_bytes : UINT64_MAX, evidence);
     uint64_t file_bytes = 0;
     if (recovery->io->ops->file_bytes(recovery->io, tail->file, &file_bytes) == 0 && file_bytes < tail->bytes) {
-        recovery->evidence.read_error = true; /* A segment has its full size before it has its name. */
+        evidence->read_error = true; /* A segment has its full size before it has its name. */
     }
-    recovery->spare_copies_damaged += recovery->evidence.seal_damaged;
-    for (uint32_t i = 0; status == 0 && i < recovery->table->count; i++) {
-        struct segment *later = recovery->table->list[i];
-        if (later->number <= tail->number || later->bytes < (uint64_t)FORMAT_SEGMENT_BLOCKS_MIN * block_bytes) {
-            continue;
-        }
-        struct scan_evidence there = {0};
-        uint64_t later_end =
-            closed && later->bytes > 2 * (uint64_t)WINDOW_CHUNK_BYTES ? 2 * (uint64_t)WINDOW_CHUNK_BYTES : later->bytes;
-        status = segment_open_file(recovery->io, later, false, recovery->report);
-        if (status != 0) {
-            break;
-        }
-        window_look_at(recovery->window, later->file, later->bytes);
-        later_end -= later_end % block_bytes;
-        status = scan_evidence(recovery->window, &recovery->walk, later->number, block_bytes, later_end, &there);
-        if (status == 0) {
-            status = scan_seal(recovery->window, later->number, segment_seal_offset(later, block_bytes), &there);
-        }
-        if (there.highest_mark > recovery->evidence.highest_mark) {
-            recovery->evidence.highest_mark = there.highest_mark;
-            recovery->evidence.mark_segment = there.mark_segment;
-            recovery->evidence.mark_offset = there.mark_offset;
-        }
-        if (there.highest_number > recovery->evidence.highest_number) {
-            recovery->evidence.highest_number = there.highest_number;
-        }
-        if (there.anchor_start.start.index > recovery->evidence.anchor_start.start.index) {
-            recovery->evidence.anchor_start = there.anchor_start;
-        }
-        if (there.batch_start.start.index > recovery->evidence.batch_start.start.index) {
-            recovery->evidence.batch_start = there.batch_start;
-        }
-        if (there.lowest_index != 0 && there.lowest_index < recovery->walk.next_index) {
-            recovery->evidence.truncation_lost = true; /* T itself has no word of it. */
-            recovery->evidence.told_low = 0;
-        }
-    }
-    window_look_at(recovery->window, tail->file, tail->bytes);
-    return status;
+    recovery->spare_copies_damaged += evidence->seal_damaged;
+    short_look = short_look && evidence->highest_number == 0 && !evidence->read_error;
+    return status != 0 ? status : gather_behind_tail(recovery, short_look);
 }
 
 /* --- both sides of damage ------------------------------------------------------------------------ */
@@ -358,8 +387,7 @@ static int observe(struct recovery *recovery)
     seen->newest_missing = evidence->sealed && table_find(recovery->table, recovery->tail->number + 1) == NULL;
     seen->mark_beyond =
         evidence->highest_mark >= expected || (ZOO(any_later_header_is_proof) && evidence->later_run_header);
-    seen->known_beyond =
-        recovery->options->known_durable_index != 0 && recovery->options->known_durable_index >= walk->next_index;
+    seen->known_beyond = more_is_known(recovery);
     seen->wrongly_written = wrongly_written(recovery);
     bool proof = false;
     if (recovery->old_content_known) {
