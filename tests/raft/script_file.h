@@ -54,7 +54,7 @@ uint64_t script_number(const struct script_case *script_case, const char *name, 
 bool script_flag(const struct script_case *script_case, const char *name, bool otherwise);
 /* The word that an argument has; or `otherwise`. */
 const char *script_word(const struct script_case *script_case, const char *name, const char *otherwise);
-/* NULL, or the first argument that nobody can read: a name that the grammar does not have, a number that is none, or one
+/* NULL, or the first argument that nobody can read: a name that the grammar does not have, a number that is none or is
  * above 2^40. What others' scripts name and nothing here needs is in the grammar. */
 const char *script_odd_argument(const struct script_case *script_case);
 /* The bare words in their order; NULL: not so many. */
