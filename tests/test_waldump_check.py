@@ -94,6 +94,75 @@ class Check(Scratch):
         self.assertIn("doubt", out.decode())
         self.assertGreater(rows("verify", GOLDEN + "doubt")[0]["doubt"], 0)
 
+    def spares(self, path):
+        return [os.path.join(path, row["file"]) for row in rows("ls", path) if row["state"] == "ready"]
+
+    def test_a_spare_copy_is_a_note_wherever_it_is_looked_at(self):
+        """The identity of a prepared segment, and that of a sealed one, which does not need it."""
+        path, _ = self.small_log()
+        for file, state in ((self.spares(path)[0], "ready"), (self.begun(path)[1], "sealed")):
+            before = content(file)
+            self.invert(file, 8, 4)
+            row, = [row for row in rows("ls", path) if row["file"] == os.path.basename(file)]
+            self.assertEqual(row["state"], state)
+            self.assertIn("its identity does not read", row["note"])
+            for more in ([], ["--deep"], ["--strict"]):
+                row, = rows("verify", *more, path)
+                self.assertEqual((row["outcome"], row["spare_copies_damaged"]), ("clean", 1))
+                self.assertIn("note: 1 ", run("verify", *more, path)[0].decode())
+            rows("stat", path)
+            change(file, 0, before)
+
+    def test_a_lost_begun_segment_is_no_spare(self):
+        path, _ = self.small_log()
+        file = self.begun(path)[-1]
+        self.invert(file, 8, 4)
+        self.invert(file, 4096, 512)
+        self.assertIn(rows("verify", path, code=1)[0]["outcome"], ("uncertain", "damaged"))
+        row, = [row for row in rows("ls", path, code=1) if row["file"] == os.path.basename(file)]
+        self.assertEqual(row["state"], "damaged")
+
+    def test_dead_space_is_no_damage_wherever_it_is_looked_at(self):
+        path = self.golden("closed")
+        dead = [row for row in rows("dump", "--view=physical", path) if row["what"] == "  record" and row["state"] == "dead"]
+        row = next(row for row in dead if row["segment"] == 7)
+        file = os.path.join(path, f"{7:020d}.wal")
+        self.invert(file, row["offset"] + 24, 4)
+        self.assertEqual(rows("verify", "--deep", path)[0]["outcome"], "clean")
+        total, = rows("stat", path)
+        self.assertEqual((total["bad_batches"], total["dead_bad_batches"]), (0, 1))
+        self.assertEqual(rows("ls", path)[0]["state"], "sealed")
+        one, = rows("verify", file)
+        self.assertEqual(one["outcome"], "clean")
+        self.assertIn("in dead space (truncated later) do not verify", one["text"])
+        rows("stat", file)
+        live = rows("dump", path)[0]
+        self.invert(os.path.join(path, f"{live['segment']:020d}.wal"), live["offset"] + 24, 4)
+        self.assertEqual(rows("verify", "--deep", path, code=1)[0]["outcome"], "damaged")
+
+    def test_damage_that_is_needed_is_damage_in_one_segment_too(self):
+        path, _ = self.small_log()
+        victim = [row for row in rows("dump", path) if row["segment"] == 2][5]
+        self.invert(self.begun(path)[1], victim["offset"] + 24, 4)
+        for command in (["verify", "--deep"], ["stat"]):
+            rows(*command, path, code=1)
+            rows(command[0], self.begun(path)[1], code=1)
+        alone = os.path.join(self.path("alone"), os.path.basename(self.begun(path)[1]))
+        os.mkdir(self.path("alone"))
+        shutil.copy(self.begun(path)[1], alone)
+        self.assertEqual(rows("verify", alone, code=1)[0]["outcome"], "damaged")
+
+    def test_stat_tells_live_records_from_truncated_ones(self):
+        for name in ("closed", "torn", "reset", "doubt"):
+            total, = rows("stat", GOLDEN + name)
+            live = rows("dump", GOLDEN + name)
+            self.assertEqual(total["live_records"], len(live), name)
+            for row in rows("stat", "--by=segment", GOLDEN + name):
+                self.assertEqual(row["live_records"], sum(1 for one in live if one["segment"] == row["segment"]), name)
+            self.assertIn(f"({len(live)} live", run("stat", GOLDEN + name)[0].decode())
+        self.assertIsNone(rows("stat", GOLDEN + "corrupt")[0]["live_records"])
+        self.assertNotIn(" live,", run("stat", GOLDEN + "corrupt")[0].decode())
+
     def test_an_end_that_one_segment_cannot_judge_is_not_passed_as_good(self):
         torn = self.begun(self.golden("torn"))[-1]
         self.invert(torn, 0xe00 - 512, 512)

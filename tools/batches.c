@@ -171,7 +171,7 @@ uint64_t batch_behind(const struct batch_look *look, uint32_t block_bytes)
 /* --- was it begun? ------------------------------------------------------------------------------- */
 
 /* Any header of this very segment, wherever it stands; what an interrupted look did not find is not found. */
-static bool holds_own_head(struct segment_file *file, uint32_t block_bytes)
+bool segment_holds_own_head(struct segment_file *file, uint32_t block_bytes)
 {
     uint64_t end_offset = file->bytes < file->size ? file->bytes : file->size;
     for (uint64_t offset = block_bytes; offset < end_offset && !interrupted();) {
@@ -195,7 +195,7 @@ bool segment_begun(struct segment_file *file, uint32_t block_bytes)
         file->begun_number = file->anchor_verdict == FORMAT_OK ? file->anchor.number : file->seal.last_number;
     }
     if (!file->begun_known) {
-        file->begun = file->identity_verdict == FORMAT_OK && holds_own_head(file, block_bytes);
+        file->begun = file->identity_verdict == FORMAT_OK && segment_holds_own_head(file, block_bytes);
         file->begun_known = !interrupted();
     }
     return file->begun;

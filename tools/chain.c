@@ -189,6 +189,11 @@ bool chain_step(struct chain *chain, struct segment_file *file, uint32_t block_b
     return true;
 }
 
+void chain_skip(struct chain *chain, const struct batch_look *look)
+{
+    take(chain, look);
+}
+
 void chain_walk(struct chain *chain, struct segment_file *file, uint32_t block_bytes)
 {
     struct batch_look look;
@@ -254,6 +259,18 @@ uint64_t chain_end(const struct segments *segments, struct segment_file *file)
         end_offset = chain.offset;
     }
     return end_offset;
+}
+
+bool chain_is_spoilt_spare(const struct segments *segments, const struct segment_file *newest,
+                           const struct chain *chain, struct segment_file *file)
+{
+    bool unreadable = file->odd == NULL && !segment_reads(file) && file->seal_verdict != FORMAT_OK;
+    if (newest == NULL || segments->single || file->number <= newest->number || newest->seal_verdict == FORMAT_OK ||
+        !unreadable) {
+        return false;
+    }
+    /* Behind an accepted cut batches of an earlier life may stand in it, with lower numbers. */
+    return !segment_holds_own_head(file, segments->block_bytes) || file->begun_number < chain->number;
 }
 
 uint64_t chain_start_segment(const struct segments *segments)

@@ -60,6 +60,9 @@ void chain_begin(struct chain *chain, const struct segment_file *file, uint32_t 
 /* One batch on. True: it fits, *look is it, and the chain stands behind it. False: chain->reason says why not. */
 bool chain_step(struct chain *chain, struct segment_file *file, uint32_t block_bytes, struct batch_look *look);
 
+/* Past a batch that chain_step has refused with CHAIN_BAD_RECORD: its head fits, and only its head is on the chain. */
+void chain_skip(struct chain *chain, const struct batch_look *look);
+
 /* As far as it goes. */
 void chain_walk(struct chain *chain, struct segment_file *file, uint32_t block_bytes);
 
@@ -87,6 +90,11 @@ uint64_t chain_known_end(const struct segments *segments, const struct segment_f
 
 /* The same; the newest one's chain is walked. 0: it was never begun, or it is dead. */
 uint64_t chain_end(const struct segments *segments, struct segment_file *file);
+
+/* A prepared file whose identity does not read, behind a newest segment (its chain walked) that is not sealed: nothing
+ * of the log is in it, and the library makes it anew before it uses it. */
+bool chain_is_spoilt_spare(const struct segments *segments, const struct segment_file *newest,
+                           const struct chain *chain, struct segment_file *file);
 
 /* The segment that the log starts in, as the newest segment's chain says; 0: unknown. */
 uint64_t chain_start_segment(const struct segments *segments);

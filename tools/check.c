@@ -306,13 +306,36 @@ static void call_it_in_use(const struct settings *settings, struct finding *find
     }
 }
 
+/* Prepared segments whose identity does not read: the library passes them over without a word. */
+static uint64_t count_spoilt_spares(struct segments *segments)
+{
+    const struct segment_file *newest = segments_newest_begun(segments);
+    struct chain chain = {0};
+    bool walked = false;
+    uint64_t count = 0;
+    for (unsigned i = 0; newest != NULL && i < segments->count; i++) {
+        struct segment_file *file = &segments->list[i];
+        if (file->number <= newest->number || segment_reads(file)) {
+            continue;
+        }
+        if (!walked) {
+            chain_begin(&chain, newest, segments->block_bytes);
+            chain_walk(&chain, segments_find(segments, newest->number), segments->block_bytes);
+            walked = true;
+        }
+        count += chain_is_spoilt_spare(segments, newest, &chain, file);
+    }
+    return count;
+}
+
 /* A writer rolls, truncates and recycles while we read: what is bad must be so twice, in the same place. */
-static int verify_log(struct settings *settings, const struct segments *segments)
+static int verify_log(struct settings *settings, struct segments *segments)
 {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < segments->count; i++) {
         bytes += segments->list[i].bytes;
     }
+    uint64_t spoilt_spares = count_spoilt_spares(segments);
     struct finding finding = {0};
     struct finding before = {0};
     for (unsigned turn = 0;; turn++) {
@@ -320,6 +343,7 @@ static int verify_log(struct settings *settings, const struct segments *segments
         if (code != 0) {
             return code;
         }
+        finding.spare_copies_damaged += spoilt_spares;
         bool same = turn != 0 && finding.segment == before.segment && finding.offset == before.offset &&
                     finding.index == before.index && finding.first_index == before.first_index;
         if (finding.outcome == OUTCOME_CLEAN || same || turn == LOOKS_MAX || interrupted()) {
@@ -341,8 +365,31 @@ __attribute__((format(printf, 2, 3))) static void say(struct finding *finding, c
     va_end(arguments);
 }
 
+/* Follows the chain, in a sealed segment also past records that do not verify and were truncated later: nothing of the
+ * log is in them. Returns how many those are. */
+static uint64_t walk_past_the_dead(struct segments *segments, struct segment_file *file, struct chain *chain)
+{
+    struct view_need need = {.asked = false};
+    struct batch_look look;
+    uint64_t dead_records = 0;
+    for (;;) {
+        while (chain_step(chain, file, segments->block_bytes, &look)) {
+        }
+        uint64_t end_index = look.head.first_index + look.head.record_count;
+        if (chain->reason != CHAIN_BAD_RECORD || look.cut_short || file->seal_verdict != FORMAT_OK ||
+            view_needs(&need, segments->directory, chain->bad_index, end_index)) {
+            break;
+        }
+        dead_records += end_index - chain->bad_index;
+        chain_skip(chain, &look);
+    }
+    view_need_close(&need);
+    return dead_records;
+}
+
 /* It is sealed: its batches must end as the seal says. */
-static void judge_sealed(const struct segment_file *file, const struct chain *chain, struct finding *finding)
+static void judge_sealed(const struct segment_file *file, const struct chain *chain, uint64_t dead_records,
+                         struct finding *finding)
 {
     const struct format_seal *seal = &file->seal;
     char story[CHAIN_STORY_BYTES];
@@ -350,7 +397,15 @@ static void judge_sealed(const struct segment_file *file, const struct chain *ch
     if (chain->offset == seal->end_offset && chain->number - 1 == seal->last_number &&
         chain->checksum == seal->last_checksum) {
         finding->outcome = OUTCOME_CLEAN;
-        say(finding, "sealed; every batch up to its end at 0x%" PRIx64 " was read and checked", seal->end_offset);
+        int length =
+            snprintf(finding->text, sizeof(finding->text),
+                     "sealed; every batch up to its end at 0x%" PRIx64 " was read and checked", seal->end_offset);
+        if (dead_records != 0 && length > 0) {
+            (void)snprintf(finding->text + length, sizeof(finding->text) - (size_t)length,
+                           "; %" PRIu64
+                           " records in dead space (truncated later) do not verify, and nothing needs them",
+                           dead_records);
+        }
         return;
     }
     finding->outcome = OUTCOME_DAMAGED;
@@ -419,13 +474,13 @@ static void look_at_segment(const struct settings *settings, struct segments *se
         say(finding, "%s: identity: %s; opening anchor: %s",
             ready   ? "prepared, not begun"
             : begun ? "it was written to, but its opening anchor does not read"
-                    : "nothing of it reads",
+                    : "nothing of it reads; whether the log needs it only the directory tells: verify that",
             format_verdict_text(file->identity_verdict), format_verdict_text(file->anchor_verdict));
         finding->next[0] = ready ? '\0' : finding->next[0];
         return;
     }
     chain_begin(&chain, file, segments->block_bytes);
-    chain_walk(&chain, file, segments->block_bytes);
+    uint64_t dead_records = walk_past_the_dead(segments, file, &chain);
     finding->begun = true;
     finding->first_index = file->anchor.first_index;
     finding->last_index = chain.next_index - 1;
@@ -436,7 +491,7 @@ static void look_at_segment(const struct settings *settings, struct segments *se
     finding->found = chain.found;
     finding->closed = chain.last_kind == BATCH_CLOSE;
     if (file->seal_verdict == FORMAT_OK) {
-        judge_sealed(file, &chain, finding);
+        judge_sealed(file, &chain, dead_records, finding);
     } else {
         judge_open(file, segments->block_bytes, &chain, finding);
     }

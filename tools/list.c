@@ -205,6 +205,11 @@ static void judge_segment(struct ls_log *log, struct segment_file *file, struct 
         (void)snprintf(row->note, sizeof(row->note), "behind an accepted loss; waits to be recycled");
         return;
     }
+    if (chain_is_spoilt_spare(&log->segments, log->newest, &log->chain, file)) {
+        row->state = "ready";
+        (void)snprintf(row->note, sizeof(row->note), "its identity does not read; it is made anew before it is used");
+        return;
+    }
     if (is_wrong_file(&log->segments, file, row)) {
         return;
     }

@@ -81,6 +81,9 @@ void segment_forget(struct segment_file *file);
  */
 bool segment_begun(struct segment_file *file, uint32_t block_bytes);
 
+/* The third of these alone: any self-valid batch header of this very segment. file->begun_number is the first one's. */
+bool segment_holds_own_head(struct segment_file *file, uint32_t block_bytes);
+
 /* Can something of segment file's first block be recognised at all? */
 static inline bool segment_reads(const struct segment_file *file)
 {

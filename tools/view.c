@@ -172,6 +172,41 @@ void view_close(struct view_log *view)
     view->log = NULL;
 }
 
+bool view_needs(struct view_need *need, const char *directory, uint64_t first, uint64_t end_index)
+{
+    if (!need->asked) {
+        need->asked = true;
+        bool open = view_open(&need->view, directory) == EXIT_READABLE;
+        need->cursor = NULL;
+        if (open && wal_cursor_open(need->view.log, 0, &need->cursor) != 0) {
+            need->cursor = NULL;
+        }
+    }
+    if (need->cursor == NULL) {
+        return true;
+    }
+    uint64_t last = wal_durable_index(need->view.log);
+    first = first < wal_first_index(need->view.log) ? wal_first_index(need->view.log) : first;
+    for (uint64_t index = first; index < end_index && index <= last && !interrupted(); index++) {
+        struct wal_record record;
+        wal_cursor_seek(need->cursor, index);
+        int status = wal_cursor_next(need->cursor, &record);
+        if (status != 0 && status != WAL_EBEYOND && status != WAL_ECOMPACTED) {
+            return true;
+        }
+    }
+    return interrupted();
+}
+
+void view_need_close(struct view_need *need)
+{
+    if (need->asked) {
+        wal_cursor_close(need->cursor);
+        view_close(&need->view);
+    }
+    *need = (struct view_need){.asked = false};
+}
+
 /* What a verdict says to one who asked for records. */
 void view_tell(const struct view_log *view)
 {

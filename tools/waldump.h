@@ -88,6 +88,18 @@ int view_open(struct view_log *view, const char *directory);
 int view_open_whole(struct view_log *view, const char *directory, bool cached);
 void view_close(struct view_log *view);
 
+/* Of records that do not read: does the log need them? Those that were truncated later are in dead space. */
+struct view_need {
+    struct view_log view;
+    struct wal_cursor *cursor;
+    bool asked;
+};
+
+/* Is any record of [first, end_index) one that recovery should deliver, and cannot? True also where the log does not
+ * tell. Opens the log at the first question; to be closed, also when none was asked. */
+bool view_needs(struct view_need *need, const char *directory, uint64_t first, uint64_t end_index);
+void view_need_close(struct view_need *need);
+
 /* Has a writer the log open? By the kernel's list of locks, so that none need be taken. *pid: its process, 0 when that
  * is not told. False also where the list cannot be read. */
 bool view_in_use(const char *directory, uint64_t *pid);
