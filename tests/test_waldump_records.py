@@ -27,6 +27,79 @@ class Numbers(Scratch):
         self.assertEqual([row["index"] for row in rows("dump", path)], [row["index"] for row in rows("dump", GOLDEN + "torn")])
 
 
+class Ranges(Scratch):
+    def test_from_above_to_is_a_usage_error(self):
+        for command in ("dump", "export", "diff"):
+            _, err = run(command, "--from", 50, "--to", 45, GOLDEN + "torn", *([GOLDEN + "torn"] if command == "diff" else []), code=2)
+            self.assertIn("--from 50 is above --to 45", err)
+        run("dump", "--to", 0, GOLDEN + "torn", code=2)
+        for command in ("dump", "stat"):
+            self.assertIn("numbered from 1", run(command, "--segment", 0, GOLDEN + "torn", code=2)[1])
+
+    def test_what_is_not_there_is_told(self):
+        path, _ = self.small_log()
+        for command in ("dump", "export"):
+            for limits in (["--from", 10000], ["--from", 301, "--to", 400]):
+                self.assertIn("no index ", run(command, *limits, path, code=1)[1])
+        self.assertIn("no index 5: the log holds", run("dump", "--to", 5, GOLDEN + "torn", code=1)[1])
+        for command in (["dump"], ["stat"], ["dump", "--view=physical"]):
+            out, err = run(*command, "--segment", 9999, path, code=1)
+            self.assertEqual((out, err), (b"", f"waldump: {path}: there is no segment 9999\n"))
+        self.assertIn("in segment 9", run("dump", "--segment", 9, GOLDEN + "torn")[1])
+
+    def test_an_export_of_nothing_can_be_imported(self):
+        path, _ = self.small_log()
+        for limits, first in ((["--from", 10000], 301), (["--from", 302], 301), ([], 1)):
+            source = path
+            if not limits:
+                source = self.path("empty")
+                run("import", source, data=export_lines([]))
+            out, _ = run("export", *limits, source, code=1 if limits else 0)
+            target = self.path(f"new{first}-{len(limits)}-{limits[-1:]}")
+            run("import", target, data=out)
+            row, = rows("meta", target, code=1)
+            self.assertEqual((row["first"], row["last"]), (first, first - 1))
+
+
+class Diff(Scratch):
+    def pair(self):
+        """The second one has another record 9, and five less."""
+        records = [(1, number, b"x") for number in range(1, 21)]
+        other = list(records)
+        other[8] = (1, 9, b"y")
+        run("import", self.path("a"), data=export_lines(records))
+        run("import", self.path("b"), data=export_lines(other[:15]))
+        return self.path("a"), self.path("b")
+
+    def test_nothing_is_said_of_what_was_not_compared(self):
+        a, b = self.pair()
+        out, _ = run("diff", "--to", 8, a, b)
+        self.assertIn("no difference there; of 1 to 15, which are in both, no others were compared", out.decode())
+        self.assertNotIn(" more", out.decode())
+        out, err = run("diff", "--from", 16, a, b, code=1)
+        self.assertNotIn("no index is in both", out.decode())
+        self.assertIn("--from and --to leave none", out.decode())
+        self.assertIn("nothing was compared", err)
+        self.assertEqual(rows("diff", "--from", 16, a, b, code=1)[0]["outcome"], "nothing")
+        self.assertIn("has 5 more", run("diff", "--from", 1, a, a)[0].decode() + run("diff", "--from", 1, self.tail_cut(a), a)[0].decode())
+
+    def tail_cut(self, path):
+        out, _ = run("export", "--to", 15, path)
+        run("import", self.path("cut"), data=out)
+        return self.path("cut")
+
+    def test_two_empty_logs_are_the_same(self):
+        for name in ("one", "two"):
+            run("import", self.path(name), data=export_lines([], first=7))
+        self.assertIn("both are empty", run("diff", "--strict", self.path("one"), self.path("two"))[0].decode())
+
+    def test_progress_counts_records(self):
+        records = [(1, number, b"") for number in range(1, 5001)]
+        run("import", self.path("many"), data=export_lines(records))
+        _, err = run("diff", "--progress=always", self.path("many"), self.path("many"))
+        self.assertRegex(err, r"4095 of 5000 records, 81 %")
+
+
 class Import(Scratch):
     def refuse(self, lines, text):
         path = self.path("new")

@@ -334,6 +334,7 @@ int command_stat(struct settings *settings)
     struct segments segments;
     struct counts counts = {0};
     int code = segments_open(&segments, settings->path);
+    code = code == 0 && settings->segment != 0 ? segments_want(&segments, settings->segment) : code;
     counts.records_by_type = calloc(UINT16_MAX + 1, sizeof(uint64_t));
     counts.bytes_by_type = calloc(UINT16_MAX + 1, sizeof(uint64_t));
     if (counts.records_by_type == NULL || counts.bytes_by_type == NULL) {

@@ -101,10 +101,53 @@ static void tell_range(const struct side *side)
     }
 }
 
-/* [first, last] is what was compared; empty when first > last. index: where they differ, with what != NULL. */
-static void show_result(struct settings *settings, const struct side *a, const struct side *b, uint64_t first,
-                        uint64_t last, uint64_t index, const char *what)
+/* What is compared: the indexes that both hold, as far as --from and --to leave them. */
+struct range {
+    uint64_t first, last;           /* Empty when first > last. */
+    uint64_t both_first, both_last; /* Without the options. */
+    bool limited;                   /* They leave less. */
+};
+
+static struct range range_of(const struct settings *settings, const struct side *a, const struct side *b)
 {
+    struct range range;
+    range.both_first = a->first > b->first ? a->first : b->first;
+    range.both_last = a->last < b->last ? a->last : b->last;
+    range.first = settings->from > range.both_first ? settings->from : range.both_first;
+    range.last = settings->to < range.both_last ? settings->to : range.both_last;
+    range.limited =
+        range.both_first <= range.both_last && (range.first != range.both_first || range.last != range.both_last);
+    return range;
+}
+
+/* Nothing differs in what was compared: what does that say? */
+static void show_same(const struct side *a, const struct side *b, const struct range *range)
+{
+    if (range->both_first > range->both_last) {
+        bool empty = a->first > a->last && b->first > b->last;
+        (void)printf("%s\n", empty ? "both are empty" : "no index is in both");
+    } else if (range->first > range->last) {
+        (void)printf("nothing was compared: of %" PRIu64 " to %" PRIu64
+                     ", which are in both, --from and --to leave none\n",
+                     range->both_first, range->both_last);
+    } else if (range->limited) {
+        (void)printf("no difference there; of %" PRIu64 " to %" PRIu64 ", which are in both, no others were compared\n",
+                     range->both_first, range->both_last);
+    } else if (a->last != b->last) {
+        const struct side *longer = a->last > b->last ? a : b;
+        uint64_t more = a->last > b->last ? a->last - b->last : b->last - a->last;
+        (void)printf("%s has %" PRIu64 " more; no difference in what both hold\n", shown(longer->name), more);
+    } else {
+        (void)printf("no difference\n");
+    }
+}
+
+/* index: where they differ, with what != NULL; else how far they were compared. */
+static void show_result(struct settings *settings, const struct side *a, const struct side *b,
+                        const struct range *range, uint64_t index, const char *what)
+{
+    uint64_t first = range->first;
+    uint64_t last = range->last;
     struct emit *emit = &settings->emit;
     if (settings->quiet) {
         return;
@@ -115,7 +158,11 @@ static void show_result(struct settings *settings, const struct side *a, const s
                                                      {"a_last", 10}, {"b_first", 10}, {"b_last", 10}};
         emit_begin(emit, "waldump.diff/1", columns, 9);
         emit_row(emit);
-        emit_text(emit, "outcome", what != NULL ? "differ" : first > last ? "disjoint" : "same");
+        emit_text(emit, "outcome",
+                  what != NULL                           ? "differ"
+                  : range->both_first > range->both_last ? "disjoint"
+                  : first > last                         ? "nothing"
+                                                         : "same");
         emit_u64(emit, "first", first);
         emit_u64(emit, "last", last);
         what != NULL ? emit_u64(emit, "index", index) : emit_none(emit, "index");
@@ -139,23 +186,16 @@ static void show_result(struct settings *settings, const struct side *a, const s
         tell_record(b, index);
     } else if (index <= last && first <= last) {
         (void)printf("interrupted: nothing is known from %" PRIu64 " on\n", index);
-    } else if (first > last) {
-        (void)printf("no index is in both\n");
-    } else if (a->last != b->last) {
-        const struct side *longer = a->last > b->last ? a : b;
-        uint64_t more = a->last > b->last ? a->last - b->last : b->last - a->last;
-        (void)printf("%s has %" PRIu64 " more; no difference in what both hold\n", shown(longer->name), more);
     } else {
-        (void)printf("no difference\n");
+        show_same(a, b, range);
     }
 }
 
 static int compare(struct settings *settings, struct side *a, struct side *b)
 {
-    uint64_t first = a->first > b->first ? a->first : b->first;
-    uint64_t last = a->last < b->last ? a->last : b->last;
-    first = settings->from > first ? settings->from : first;
-    last = settings->to < last ? settings->to : last;
+    const struct range range = range_of(settings, a, b);
+    const uint64_t first = range.first;
+    const uint64_t last = range.last;
     const char *what = NULL;
     uint64_t index = first;
     for (; index <= last && !interrupted(); index++) {
@@ -166,17 +206,21 @@ static int compare(struct settings *settings, struct side *a, struct side *b)
             break;
         }
         if ((index & 4095) == 0) {
-            progress_tell(a->name, (index - first) << 20, (last - first + 1) << 20);
+            progress_count(a->name, index - first, last - first + 1, "records");
         }
     }
     progress_end();
-    show_result(settings, a, b, first, last, index, what);
+    show_result(settings, a, b, &range, index, what);
     if (a->status == WAL_EIO || b->status == WAL_EIO) {
         const struct side *side = a->status == WAL_EIO ? a : b;
         (void)view_status(&side->view, WAL_EIO);
         return EXIT_DISK;
     }
-    bool uneven = first > last || a->last != b->last || a->first != b->first;
+    if (range.limited && first > last) {
+        complain("no such index in both: nothing was compared");
+        return EXIT_NEGATIVE;
+    }
+    bool uneven = a->last != b->last || a->first != b->first;
     return what != NULL || (settings->strict && uneven) ? EXIT_NEGATIVE : EXIT_READABLE;
 }
 

@@ -98,10 +98,9 @@ int command_export(struct settings *settings)
     code = code == 0 ? view_open(&view, settings->path) : code;
     view_tell(&view);
     if (code <= EXIT_NEGATIVE && view.log != NULL) {
-        uint64_t first = wal_first_index(view.log);
-        uint64_t last = wal_durable_index(view.log);
-        first = settings->from > first ? settings->from : first;
-        last = settings->to < last ? settings->to : last;
+        uint64_t first, last;
+        int ranged = view_range(&view, settings, &first, &last);
+        code = ranged > code ? ranged : code;
         emit->format = EMIT_JSON;
         emit_begin(emit, SCHEMA, NULL, 0);
         export_head(emit, &view, &segments, first, last);

@@ -115,10 +115,26 @@ uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first
     return shown;
 }
 
+/* A segment that was asked for by its number must be there. */
+static int find_segment(const struct settings *settings)
+{
+    struct segments segments;
+    int code = settings->segment == 0 ? 0 : segments_open(&segments, settings->path);
+    if (settings->segment != 0) {
+        code = code == 0 ? segments_want(&segments, settings->segment) : code;
+        segments_close(&segments);
+    }
+    return code;
+}
+
 static int dump_log(struct settings *settings)
 {
+    int code = find_segment(settings);
+    if (code != 0) {
+        return code;
+    }
     struct view_log view;
-    int code = view_open(&view, settings->path);
+    code = view_open(&view, settings->path);
     emit_worst(code);
     if (code > EXIT_NEGATIVE) {
         return code;
@@ -127,19 +143,17 @@ static int dump_log(struct settings *settings)
     if (view.log == NULL) {
         return code;
     }
-    uint64_t first = wal_first_index(view.log);
-    uint64_t last = wal_durable_index(view.log);
-    if (settings->from_given && (settings->from < first || settings->from > last)) {
-        complain("no index %" PRIu64 ": the log holds %" PRIu64 " to %" PRIu64, settings->from, first, last);
-        code = settings->from > last || settings->to < first ? EXIT_NEGATIVE : code;
-    }
-    first = settings->from > first ? settings->from : first;
-    last = settings->to < last ? settings->to : last;
+    uint64_t first, last;
+    int ranged = view_range(&view, settings, &first, &last);
+    code = ranged > code ? ranged : code;
     settings->raft_types = view.is_raft;
     records_begin(settings);
     if (first <= last) {
         int status;
-        (void)records_show(settings, view.log, first, last, &status);
+        uint64_t shown = records_show(settings, view.log, first, last, &status);
+        if (shown == 0 && settings->segment != 0) {
+            complain("note: none of these records is in segment %" PRIu64, settings->segment);
+        }
         int told = view_status(&view, status);
         code = told > code ? told : code;
     }
@@ -260,6 +274,7 @@ static int dump_physical(struct settings *settings)
     struct view_log view = {0};
     struct liveness liveness = {0};
     int code = segments_open(&segments, settings->path);
+    code = code == 0 && settings->segment != 0 ? segments_want(&segments, settings->segment) : code;
     if (code == 0 && !segments.single) {
         code = view_open(&view, settings->path);
         code = code == EXIT_NEGATIVE ? 0 : code; /* Damage is in the rows. */

@@ -339,6 +339,15 @@ struct segment_file *segments_find(const struct segments *segments, uint64_t num
                                 : bsearch(&key, segments->list, segments->count, sizeof(*segments->list), by_number);
 }
 
+int segments_want(const struct segments *segments, uint64_t number)
+{
+    if (segments_find(segments, number) == NULL) {
+        complain("%s: there is no segment %" PRIu64, segments->directory, number);
+        return EXIT_NEGATIVE;
+    }
+    return EXIT_READABLE;
+}
+
 struct segment_file *segments_newest_begun(const struct segments *segments)
 {
     for (unsigned i = segments->count; i-- > 0;) {

@@ -56,6 +56,9 @@ void segments_close(struct segments *segments);
 
 struct segment_file *segments_find(const struct segments *segments, uint64_t number);
 
+/* EXIT_NEGATIVE, after it has said so, when there is none of this number. */
+int segments_want(const struct segments *segments, uint64_t number);
+
 /* The newest segment of this log with an opening anchor that reads: the one whose chain is the newest. NULL: none. */
 struct segment_file *segments_newest_begun(const struct segments *segments);
 

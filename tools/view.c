@@ -207,6 +207,29 @@ void view_need_close(struct view_need *need)
     *need = (struct view_need){.asked = false};
 }
 
+int view_range(const struct view_log *view, const struct settings *settings, uint64_t *first, uint64_t *last)
+{
+    uint64_t low = wal_first_index(view->log);
+    uint64_t high = wal_durable_index(view->log);
+    bool asked = settings->from_given || settings->to_given;
+    *first = settings->from > low ? settings->from : low;
+    *last = settings->to < high ? settings->to : high;
+    bool nothing = *first > *last;
+    if (asked && low > high) {
+        complain("the log is empty: its next index is %" PRIu64, low);
+    } else if (asked && nothing) {
+        complain("no index %" PRIu64 ": the log holds %" PRIu64 " to %" PRIu64,
+                 settings->from > high ? settings->from : settings->to, low, high);
+    } else if (settings->from_given && settings->from < low) {
+        complain("note: no index %" PRIu64 ": the log holds %" PRIu64 " to %" PRIu64, settings->from, low, high);
+    }
+    if (nothing) { /* As of an empty log that goes on at the first index asked for. */
+        *first = *first < low ? low : *first > high + 1 ? high + 1 : *first;
+        *last = *first - 1;
+    }
+    return asked && nothing ? EXIT_NEGATIVE : EXIT_READABLE;
+}
+
 /* What a verdict says to one who asked for records. */
 void view_tell(const struct view_log *view)
 {

@@ -190,6 +190,7 @@ static bool take_filter(struct settings *settings, enum option_id id, const char
         return true;
     case OPTION_TO:
         settings->to = number_of(text, "--to");
+        settings->to_given = true;
         return true;
     case OPTION_LIMIT:
         settings->limit = number_of(text, "-n");
@@ -206,6 +207,9 @@ static bool take_filter(struct settings *settings, enum option_id id, const char
         return true;
     case OPTION_SEGMENT:
         settings->segment = number_of(text, "--segment");
+        if (settings->segment == 0) {
+            usage("--segment: segments are numbered from 1");
+        }
         return true;
     case OPTION_MIN_SIZE:
         settings->min_size = size_of(text, "--min-size");
@@ -273,6 +277,9 @@ static void take_option(struct settings *settings, int id, const char *text)
 
 static void take_words(struct settings *settings, const struct command *command, unsigned count, char **words)
 {
+    if (settings->from > settings->to) {
+        usage("--from %" PRIu64 " is above --to %" PRIu64, settings->from, settings->to);
+    }
     settings->command = command->name;
     settings->path = count > 0 ? words[0] : NULL;
     settings->second = count > 1 ? words[1] : NULL;

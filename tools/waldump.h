@@ -31,7 +31,8 @@ struct settings {
     unsigned type_count;
     uint64_t tags[LIST_MAX];
     unsigned tag_count;
-    uint64_t segment;
+    bool to_given;
+    uint64_t segment; /* 0: not given. */
     uint64_t min_size;
     uint64_t max_payload; /* UINT64_MAX when not given. */
     enum payload_form payload;
@@ -103,6 +104,10 @@ void view_need_close(struct view_need *need);
 /* Has a writer the log open? By the kernel's list of locks, so that none need be taken. *pid: its process, 0 when that
  * is not told. False also where the list cannot be read. */
 bool view_in_use(const char *directory, uint64_t *pid);
+
+/* [*first, *last] becomes what of the log --from and --to leave: *last is *first - 1 when that is nothing. Says on
+ * stderr when they ask for what is not there; EXIT_NEGATIVE when nothing is left that was asked for by an index. */
+int view_range(const struct view_log *view, const struct settings *settings, uint64_t *first, uint64_t *last);
 
 /* Says on stderr what is not in order: a note for a torn tail, the verdict for damage. */
 void view_tell(const struct view_log *view);
