@@ -293,6 +293,12 @@ class Directories(Files):
         self.assertIn("does not look at", found["snapshot-00000000000000AB"]["text"])
         self.assertEqual(len(found), 7)
 
+    def test_the_nodes_own_sign_is_no_stranger(self):
+        node = self.node()
+        before = rows("snapshot", node)
+        self.write("node/snapshots/log-begun", b"")
+        self.assertEqual(rows("snapshot", node), before)
+
     def test_the_worst_is_the_exit_code(self):
         node = self.node()
         path = node + "/snapshots/" + name_of(100)

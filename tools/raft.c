@@ -52,6 +52,11 @@ enum raft_name raft_name_of(const char *name, uint64_t *index)
                                                                  : RAFT_NAME_SHADOW;
 }
 
+bool raft_is_sign(const char *name)
+{
+    return strcmp(name, "log-begun") == 0; /* That there is a log: raftcore/node_open.c. */
+}
+
 static bool is_log_name(const char *name)
 {
     return strncmp(name, "log-", 4) == 0 && name[4] != '\0' && name[4 + strspn(name + 4, "0123456789")] == '\0';

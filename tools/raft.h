@@ -12,6 +12,9 @@ const char *raft_type_text(uint16_t type);
 /* A directory without segments may be a node's: says on stderr where the log is, or that these are snapshots. */
 void raft_hint(const char *directory);
 
+/* Does a node keep this file beside its snapshots for a purpose of its own? */
+bool raft_is_sign(const char *name);
+
 enum raft_name {
     RAFT_NAME_OTHER,  /* The node does not look at it. */
     RAFT_NAME_SHADOW, /* snapshot-<16 hex digits> with something behind it: the node takes it for half made. */

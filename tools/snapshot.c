@@ -235,7 +235,8 @@ static int list_entries(struct directory *directory)
         struct stat facts;
         uint64_t index;
         bool is_ours = raft_name_of(entry->d_name, &index) != RAFT_NAME_OTHER;
-        if (is_ours || (fstatat(directory->fd, entry->d_name, &facts, 0) == 0 && S_ISREG(facts.st_mode))) {
+        bool is_sign = raft_is_sign(entry->d_name);
+        if (is_ours || (!is_sign && fstatat(directory->fd, entry->d_name, &facts, 0) == 0 && S_ISREG(facts.st_mode))) {
             add_entry(directory, entry->d_name);
             ours += is_ours;
         }
