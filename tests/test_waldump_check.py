@@ -8,7 +8,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_waldump import GOLDEN, WALDUMP, Scratch, change, content, rows, run  # noqa: E402
+from test_waldump import GOLDEN, WALDUMP, Scratch, change, content, export_lines, rows, run  # noqa: E402
 
 
 class Check(Scratch):
@@ -162,6 +162,31 @@ class Check(Scratch):
             self.assertIn(f"({len(live)} live", run("stat", GOLDEN + name)[0].decode())
         self.assertIsNone(rows("stat", GOLDEN + "corrupt")[0]["live_records"])
         self.assertNotIn(" live,", run("stat", GOLDEN + "corrupt")[0].decode())
+
+    def test_an_empty_log_has_no_records(self):
+        run("import", self.path("empty"), data=export_lines([]))
+        for command in (["verify"], ["verify", "--deep"], ["repair"]):
+            out, _ = run(*command, self.path("empty"))
+            self.assertIn("no records", out.decode())
+            self.assertNotIn("records 1 to 0", out.decode())
+        self.assertNotIn("records 1 to 0", rows("verify", self.path("empty"))[0]["text"])
+
+    def test_an_interrupted_look_is_not_called_clean(self):
+        if shutil.which("strace") is None:
+            self.skipTest("no strace")
+        path, _ = self.small_log()
+        for target, place in ((path, "getdents64"), (self.begun(path)[1], "pread64")):
+            for more in ([], ["--json"]):
+                trace = ["strace", "-o", "/dev/null", "-P", os.path.realpath(target), "-e", f"trace={place}", "-e",
+                         f"inject={place}:signal=INT:when=1"]
+                done = subprocess.run([*trace, WALDUMP, "verify", "--deep", *more, target], capture_output=True, text=True, check=False,
+                                      env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+                self.assertEqual(done.returncode, 130, done)
+                self.assertNotIn("everything", done.stdout)
+                if more:
+                    self.assertEqual((json.loads(done.stdout)["outcome"], json.loads(done.stdout)["partial"]), ("interrupted", True))
+                else:
+                    self.assertIn(": INTERRUPTED, nothing bad so far", done.stdout)
 
     def test_an_end_that_one_segment_cannot_judge_is_not_passed_as_good(self):
         torn = self.begun(self.golden("torn"))[-1]

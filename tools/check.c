@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum outcome { OUTCOME_CLEAN, OUTCOME_IN_USE, OUTCOME_TORN, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
+enum outcome { OUTCOME_CLEAN, OUTCOME_IN_USE, OUTCOME_TORN, OUTCOME_CUT_SHORT, OUTCOME_UNCERTAIN, OUTCOME_DAMAGED };
 enum { LOOKS_MAX = 5, RING_BYTES_LEAST = 64 << 20 };
 
 struct finding {
@@ -50,7 +50,7 @@ struct finding {
     char next[3 * 4096 + 200];
 };
 
-static const char *const outcome_words[] = {"clean", "in-use", "torn", "uncertain", "damaged"};
+static const char *const outcome_words[] = {"clean", "in-use", "torn", "interrupted", "uncertain", "damaged"};
 
 static void pause_a_little(const struct settings *settings)
 {
@@ -62,9 +62,13 @@ static void pause_a_little(const struct settings *settings)
 
 static void show_text(const struct settings *settings, const struct finding *finding)
 {
-    static const char *const headlines[] = {"CLEAN", "IN USE, whole so far", "TORN TAIL, normal after a crash",
-                                            "UNCERTAIN TAIL", "DAMAGED"};
-    static const char *const colours[] = {"\033[32m", "\033[32m", "\033[33m", "\033[31m", "\033[31m"};
+    static const char *const headlines[] = {"CLEAN",
+                                            "IN USE, whole so far",
+                                            "TORN TAIL, normal after a crash",
+                                            "INTERRUPTED, nothing bad so far",
+                                            "UNCERTAIN TAIL",
+                                            "DAMAGED"};
+    static const char *const colours[] = {"\033[32m", "\033[32m", "\033[33m", "\033[33m", "\033[31m", "\033[31m"};
     const char *on = settings->colour ? colours[finding->outcome] : "";
     const char *off = settings->colour ? "\033[0m" : "";
     const char *headline = headlines[finding->outcome];
@@ -72,7 +76,7 @@ static void show_text(const struct settings *settings, const struct finding *fin
         headline = "NOT SEALED, AND ITS END IS NOT WHOLE";
     }
     (void)printf("%s: %s%s%s%s\n", shown(settings->path), on, headline, off,
-                 interrupted() ? " (interrupted: not all was read)" : "");
+                 interrupted() && finding->outcome != OUTCOME_CUT_SHORT ? " (interrupted: not all was read)" : "");
     if (!finding->begun) {
         (void)printf("  no batches");
     } else if (finding->first_index <= finding->last_index) {
@@ -134,8 +138,20 @@ static void show_row(struct settings *settings, const struct finding *finding)
     emit_end(emit);
 }
 
-static int conclude(struct settings *settings, const struct finding *finding)
+/* What is good is not known to be good when nobody looked at all of it. */
+static void call_it_cut_short(struct finding *finding)
 {
+    finding->outcome = OUTCOME_CUT_SHORT;
+    finding->next[0] = '\0';
+    (void)snprintf(finding->text, sizeof(finding->text),
+                   "what was read is in order; what else is in it nobody looked at: run it again");
+}
+
+static int conclude(struct settings *settings, struct finding *finding)
+{
+    if (interrupted() && finding->outcome < OUTCOME_UNCERTAIN) {
+        call_it_cut_short(finding);
+    }
     bool negative = finding->outcome >= OUTCOME_UNCERTAIN ||
                     (finding->outcome == OUTCOME_TORN && (settings->strict || finding->single));
     emit_worst(negative ? EXIT_NEGATIVE : EXIT_READABLE);
@@ -191,7 +207,8 @@ static void from_verdict(const struct settings *settings, const struct wal_verdi
                                 .begun = true,
                                 .doubt_index = verdict->doubt_index,
                                 .spare_copies_damaged = verdict->spare_copies_damaged};
-    (void)snprintf(finding->text, sizeof(finding->text), "row Y%d: %s", verdict->row, verdict->text);
+    char text[WAL_VERDICT_TEXT_BYTES];
+    (void)snprintf(finding->text, sizeof(finding->text), "row Y%d: %s", verdict->row, verdict_text(verdict, text));
     if (finding->outcome != OUTCOME_CLEAN) {
         suggest(settings, finding, finding->outcome == OUTCOME_TORN ? "" : "; then restore, or waldump repair");
     }
@@ -490,6 +507,10 @@ static void look_at_segment(const struct settings *settings, struct segments *se
     finding->expected = chain.expected;
     finding->found = chain.found;
     finding->closed = chain.last_kind == BATCH_CLOSE;
+    if (chain.reason == CHAIN_INTERRUPTED) {
+        call_it_cut_short(finding);
+        return;
+    }
     if (file->seal_verdict == FORMAT_OK) {
         judge_sealed(file, &chain, dead_records, finding);
     } else {

@@ -300,7 +300,8 @@ static void show_plan(struct settings *settings, const struct wal_verdict *verdi
         emit_end(emit);
         return;
     }
-    (void)printf("%s: %s\n  %s\n", shown(settings->path), verdict_word(verdict->kind), verdict->text);
+    char text[WAL_VERDICT_TEXT_BYTES];
+    (void)printf("%s: %s\n  %s\n", shown(settings->path), verdict_word(verdict->kind), verdict_text(verdict, text));
     if (!cut) {
         uint64_t pid;
         bool torn = verdict->kind == WAL_VERDICT_TORN;

@@ -49,6 +49,19 @@ const char *verdict_word(enum wal_verdict_kind kind)
     return words[kind];
 }
 
+const char *verdict_text(const struct wal_verdict *verdict, char text[WAL_VERDICT_TEXT_BYTES])
+{
+    char range[64];
+    (void)snprintf(range, sizeof(range), "records %" PRIu64 " to %" PRIu64, verdict->first_index, verdict->last_index);
+    const char *at = verdict->first_index > verdict->last_index ? strstr(verdict->text, range) : NULL;
+    if (at == NULL) {
+        return verdict->text;
+    }
+    (void)snprintf(text, WAL_VERDICT_TEXT_BYTES, "%.*sno records%s", (int)(at - verdict->text), verdict->text,
+                   at + strlen(range));
+    return text;
+}
+
 bool view_in_use(const char *directory, uint64_t *pid)
 {
     struct stat facts;
@@ -234,12 +247,13 @@ int view_range(const struct view_log *view, const struct settings *settings, uin
 void view_tell(const struct view_log *view)
 {
     const struct wal_verdict *verdict = &view->verdict;
+    char text[WAL_VERDICT_TEXT_BYTES];
     uint64_t pid;
     if (verdict->kind == WAL_VERDICT_TORN && view->directory != NULL && view_in_use(view->directory, &pid)) {
         complain("note: the log is in use; it was whole up to record %" PRIu64 " when it was opened",
                  verdict->last_index);
     } else if (verdict->kind == WAL_VERDICT_TORN) {
-        complain("note: %s", verdict->text);
+        complain("note: %s", verdict_text(verdict, text));
     } else if (verdict->kind == WAL_VERDICT_CORRUPT || verdict->kind == WAL_VERDICT_UNCERTAIN) {
         complain("%s", verdict->text);
     }

@@ -124,6 +124,9 @@ char *shell_quoted(const char *path);
 /* "clean", "torn", "uncertain", "corrupt". */
 const char *verdict_word(enum wal_verdict_kind kind);
 
+/* What the verdict says; of an empty log "no records", where the library has "records 1 to 0". */
+const char *verdict_text(const struct wal_verdict *verdict, char text[WAL_VERDICT_TEXT_BYTES]);
+
 /* --- records as people see them (view.c) --------------------------------------------------------- */
 
 /* Does a record pass --type, --tag, --min-size? */
