@@ -24,8 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 6000 };
-
 const char *program_name = "bench";
 
 static volatile sig_atomic_t interrupts_seen;
@@ -104,12 +102,14 @@ const char *printable_copy(const char *text, char *copy, size_t size)
 
 void complain(const char *format, ...)
 {
-    char line[LINE_BYTES];
+    char *line = NULL; /* However long a path is, the reason behind it is told. */
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(line, sizeof(line), format, arguments);
+    int length = vasprintf(&line, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s: %s\n", program_name, printable(line));
+    fprintf(stderr, "%s: %s\n", program_name, length < 0 ? "no memory to say what failed" : printable(line));
+    if (length >= 0)
+        free(line);
 }
 
 int failed(const char *what, const struct wal *log, int result)

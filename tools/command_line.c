@@ -33,12 +33,14 @@ __attribute__((noreturn)) static void leave(int code)
 /* What was typed may hold control characters, as a name with a * in it may: a terminal does not get them. */
 void usage(const char *format, ...)
 {
-    char line[2048];
+    char *line = NULL;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(line, sizeof(line), format, arguments);
+    if (vasprintf(&line, format, arguments) < 0) {
+        line = NULL;
+    }
     va_end(arguments);
-    for (char *at = line; *at != '\0'; at++) {
+    for (char *at = line; at != NULL && *at != '\0'; at++) {
         bool second = (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0;
         if (second) {
             *at++ = '?'; /* UTF-8 has control characters of two bytes, too. */
@@ -47,7 +49,9 @@ void usage(const char *format, ...)
             *at = '?';
         }
     }
-    (void)fprintf(stderr, "%s: %s\nTry '%s --help'.\n", current->name, line, current->name);
+    (void)fprintf(stderr, "%s: %s\nTry '%s --help'.\n", current->name, line != NULL ? line : "wrong usage",
+                  current->name);
+    free(line);
     exit(EXIT_CODE_USAGE);
 }
 
