@@ -100,14 +100,25 @@ const char *printable_copy(const char *text, char *copy, size_t size)
     return printable(copy);
 }
 
-void complain(const char *format, ...)
+/* Of a long text the end: there stands the reason. */
+static void keep_failure(const char *text)
+{
+    size_t length = strlen(text), room = sizeof(failure) - 4;
+    if (!atomic_flag_test_and_set(&failure_kept))
+        snprintf(failure, sizeof(failure), "%s%s", length > room ? "..." : "",
+                 text + (length > room ? length - room : 0));
+}
+
+void say_on_stderr(const char *format, ...)
 {
     char *line = NULL; /* However long a path is, the reason behind it is told. */
     va_list arguments;
     va_start(arguments, format);
     int length = vasprintf(&line, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s: %s\n", program_name, length < 0 ? "no memory to say what failed" : printable(line));
+    const char *told = length < 0 ? "no memory to say what failed" : printable(line);
+    fprintf(stderr, "%s: %s\n", program_name, told);
+    keep_failure(told);
     if (length >= 0)
         free(line);
 }
@@ -120,11 +131,7 @@ int failed(const char *what, const struct wal *log, int result)
     if (interrupted())
         return -1;
     const char *why = result < -1000 ? wal_strerror(result) : strerror(-result);
-    complain("%s: %s%s%s", what, why, text[0] != 0 ? ": " : "", text);
-    if (!atomic_flag_test_and_set(&failure_kept)) {
-        snprintf(failure, sizeof(failure), "%.160s: %s", what, why);
-        (void)printable(failure);
-    }
+    say_on_stderr("%s: %s%s%s", what, why, text[0] != 0 ? ": " : "", text);
     return -1;
 }
 
@@ -166,8 +173,8 @@ int workplace_make(const char *parent, uint64_t needed_bytes, char path[WORKPLAC
         return failed(parent, NULL, -errno);
     uint64_t free_bytes = (uint64_t)kind.f_bavail * (uint64_t)kind.f_bsize;
     if (free_bytes < needed_bytes) {
-        complain("%s has %" PRIu64 " MiB free, and this needs %" PRIu64 " MiB", parent, free_bytes >> 20,
-                 needed_bytes >> 20);
+        say_on_stderr("%s has %" PRIu64 " MiB free, and this needs %" PRIu64 " MiB", parent, free_bytes >> 20,
+                      needed_bytes >> 20);
         return -1;
     }
     int length = snprintf(workplace, sizeof(workplace), "%s/%s.XXXXXX", parent, program_name);

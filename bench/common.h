@@ -33,9 +33,9 @@ char *printable(char *text);
 const char *printable_copy(const char *text, char *copy, size_t size);
 
 /* Says a line on stderr: the program's name, and the rest as printable() has it. */
-__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void say_on_stderr(const char *format, ...);
 
-/* What failed() said first; "": nothing yet. */
+/* What say_on_stderr() and failed() said first; "": nothing yet. */
 const char *failure_told(void);
 
 /* log may be NULL: it was not opened. What failed first is what is told and returned. */

@@ -54,16 +54,16 @@ struct json_value *session_read_result(const char *path)
     size_t size;
     char *text = read_whole(path, &size);
     if (text == NULL) {
-        complain("%s: %s", path, strerror(errno));
+        say_on_stderr("%s: %s", path, strerror(errno));
         return NULL;
     }
     struct json_value *root = json_parse(text, size, error);
     free(text);
     const char *schema = json_text(json_member(root, "schema"));
     if (root == NULL)
-        complain("%s: no JSON: %s", path, error);
+        say_on_stderr("%s: no JSON: %s", path, error);
     else if (schema == NULL || strcmp(schema, RESULT_SCHEMA) != 0)
-        complain("%s: no result of this program: its schema is not %s", path, RESULT_SCHEMA);
+        say_on_stderr("%s: no result of this program: its schema is not %s", path, RESULT_SCHEMA);
     else
         return root;
     json_free(root);
@@ -108,7 +108,7 @@ static void tell_difference(const struct json_value *old, const struct json_valu
     const struct json_value *right = json_member(json_member(json_member(new, "environment"), group), name);
     const char *before = json_text(left), *after = json_text(right);
     if (before != NULL && after != NULL && strcmp(before, after) != 0)
-        complain("note: %s differs: %s, and %s", name, before, after);
+        say_on_stderr("note: %s differs: %s, and %s", name, before, after);
 }
 
 static void tell_places(const struct json_value *old, const struct json_value *new)
@@ -125,9 +125,9 @@ static void tell_places(const struct json_value *old, const struct json_value *n
     (void)json_u64(json_member(old, "emulated_ns"), &emulated_old);
     (void)json_u64(json_member(new, "emulated_ns"), &emulated_new);
     if (partial_old || partial_new)
-        complain("note: a run was interrupted or failed; its figures may stand on a few operations");
+        say_on_stderr("note: a run was interrupted or failed; its figures may stand on a few operations");
     if (emulated_old != emulated_new)
-        complain("note: the disks emulated differ");
+        say_on_stderr("note: the disks emulated differ");
 }
 
 static void show_value(const char *stat, double value, char text[24])
@@ -200,13 +200,13 @@ static void compare_rows(struct comparison *comparison, const struct json_value 
             continue;
         if (other == NULL || !has_operations(other)) {
             const char *why = json_text(json_member(other, "skipped"));
-            complain("%s is GONE: measured in the old result only%s%s", id, why != NULL ? ": " : "",
-                     why != NULL ? why : "");
+            say_on_stderr("%s is GONE: measured in the old result only%s%s", id, why != NULL ? ": " : "",
+                          why != NULL ? why : "");
             comparison->gone++;
         } else if (!statistic(row, stat, &before) || !statistic(other, stat, &after)) {
-            complain("note: %s is not compared: it has no %s", id, stat);
+            say_on_stderr("note: %s is not compared: it has no %s", id, stat);
         } else if (before <= 0) {
-            complain("note: %s is not compared: its %s is 0 in the old result", id, stat);
+            say_on_stderr("note: %s is not compared: its %s is 0 in the old result", id, stat);
         } else {
             compare_row(comparison, id, before, after);
         }
@@ -219,7 +219,7 @@ static void tell_new_rows(const struct json_value *old, const struct json_value 
         const char *id = json_text(json_member(row, "id"));
         const struct json_value *other = id == NULL ? NULL : row_with_id(old, id);
         if (id != NULL && has_operations(row) && (other == NULL || !has_operations(other)))
-            complain("note: %s is measured in the new result only", id);
+            say_on_stderr("note: %s is measured in the new result only", id);
     }
 }
 
@@ -270,9 +270,9 @@ int command_compare(struct settings *settings)
         int error = show_all(&comparison, old, new);
         tell_new_rows(old, new);
         if (error != 0 && error != -EPIPE)
-            complain("standard output: %s", strerror(-error));
+            say_on_stderr("standard output: %s", strerror(-error));
         else if (comparison.compared == 0)
-            complain("the two results have no row in common");
+            say_on_stderr("the two results have no row in common");
         else
             code = comparison.worse + comparison.gone != 0 ? EXIT_ASSERTION : EXIT_MEASURED;
     }

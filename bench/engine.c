@@ -60,7 +60,7 @@ static int open_log(const struct load *load, struct wal **log)
     int result = load->io != NULL ? wal_open_io(load->io, &options, log, &verdict)
                                   : wal_open(load->directory, &options, log, &verdict);
     if (result != 0) {
-        complain("%s", verdict.text);
+        say_on_stderr("%s", verdict.text);
         *log = NULL;
         return failed("wal_open", NULL, result);
     }

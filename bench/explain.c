@@ -18,7 +18,7 @@ static int finish(int code)
 {
     if (fflush(stdout) == 0 || errno == EPIPE)
         return code;
-    complain("standard output: %s", strerror(errno));
+    say_on_stderr("standard output: %s", strerror(errno));
     return EXIT_SETUP;
 }
 
@@ -201,7 +201,7 @@ int command_probe(struct settings *settings)
         error = json_write_end(&json);
         if (error == 0 || error == -EPIPE)
             return finish(EXIT_MEASURED);
-        complain("standard output: %s", strerror(-error));
+        say_on_stderr("standard output: %s", strerror(-error));
         return EXIT_SETUP;
     }
     device_print(&facts, stdout);

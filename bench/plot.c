@@ -215,17 +215,17 @@ static int draw(struct plot *plot, unsigned file_count)
         failed_path = script;
     }
     if (error != 0) {
-        complain("%s: %s", failed_path, strerror(-error));
+        say_on_stderr("%s: %s", failed_path, strerror(-error));
         return EXIT_SETUP;
     }
     int code = run_gnuplot(script);
     if (code == 127) {
-        complain("there is no gnuplot here: %s and %s are written, 'gnuplot %s' makes the picture", data, script,
-                 script);
+        say_on_stderr("there is no gnuplot here: %s and %s are written, 'gnuplot %s' makes the picture", data, script,
+                      script);
         return EXIT_MEASURED;
     }
     if (code != 0) {
-        complain("gnuplot failed on %s (exit code %d)", script, code);
+        say_on_stderr("gnuplot failed on %s (exit code %d)", script, code);
         return EXIT_SETUP;
     }
     printf("%s\n", plot->picture);
@@ -290,7 +290,7 @@ int command_plot(struct settings *settings)
             collect(plot, roots[i], i);
     }
     if (code == EXIT_MEASURED && plot->row_count == 0) {
-        complain("nothing was measured in these results");
+        say_on_stderr("nothing was measured in these results");
         code = EXIT_SETUP;
     }
     if (code == EXIT_MEASURED)

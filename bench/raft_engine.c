@@ -57,7 +57,7 @@ struct cluster {
 static int node_failed(const struct cluster *cluster, unsigned at)
 {
     const char *text = raftcore_node_failed(cluster->nodes[at]);
-    complain("node %u: %s", at + 1, text == NULL ? "no progress" : text);
+    say_on_stderr("node %u: %s", at + 1, text == NULL ? "no progress" : text);
     return -1;
 }
 
@@ -90,7 +90,7 @@ static int open_node(const char *path, unsigned id, unsigned count, bool buffere
                                             .disk = disk};
     int result = raftcore_node_open(path, &options, node, report);
     if (result != 0)
-        complain("%s: %s", path, report->text);
+        say_on_stderr("%s: %s", path, report->text);
     return result == 0 ? 0 : -1;
 }
 
@@ -259,7 +259,7 @@ static int propose_burst(struct cluster *cluster, unsigned outstanding, unsigned
     if (reason < 0)
         return node_failed(cluster, (unsigned)cluster->leader);
     if (reason == RAFTCORE_REASON_NOT_LEADER || reason == RAFTCORE_REASON_LEADER_ELSEWHERE) {
-        complain("the leader lost its office under load");
+        say_on_stderr("the leader lost its office under load");
         return -1;
     }
     for (unsigned i = 0; reason == 0 && i < count; i++)

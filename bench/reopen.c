@@ -33,7 +33,7 @@ int reopen_open(const char *path, uint32_t flags, struct wal **log, struct wal_v
     *took_ns = clock_ns() - before_ns;
     if (result == 0)
         return 0;
-    complain("%s", verdict->text);
+    say_on_stderr("%s", verdict->text);
     return failed("wal_open", NULL, result);
 }
 

@@ -20,7 +20,7 @@ struct row *result_add(struct result *result)
 {
     struct row *row = result->row_count == ROWS_MAX ? NULL : calloc(1, sizeof(*row));
     if (result->row_count == ROWS_MAX) {
-        complain("the lists make more than %d rows: shorten them", ROWS_MAX);
+        say_on_stderr("the lists make more than %d rows: shorten them", ROWS_MAX);
         result->overfull = true;
         return NULL;
     }

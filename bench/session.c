@@ -128,8 +128,9 @@ static int output_write(const struct result *result, const char *path)
 
 static int refuse(const char *path, const struct device_facts *device)
 {
-    complain("%s is %s, a file system in memory: nothing there survives, so there is no durable update to measure.",
-             path, device->fs_type);
+    say_on_stderr(
+        "%s is %s, a file system in memory: nothing there survives, so there is no durable update to measure.", path,
+        device->fs_type);
     fputs("Name a directory on a disk, or measure the memory with --force.\n", stderr);
     return EXIT_MEANINGLESS;
 }
@@ -401,7 +402,7 @@ static bool check_assertions(const struct session *session)
     const struct word_list *assertions = &session->settings->assertions;
     for (unsigned i = 0; i < assertions->count; i++)
         if (!assertion_has_row(&session->result, assertions->words[i])) {
-            complain("--assert '%s': no row of this run has these words in its id", assertions->words[i]);
+            say_on_stderr("--assert '%s': no row of this run has these words in its id", assertions->words[i]);
             return false;
         }
     return true;
@@ -412,7 +413,7 @@ static bool check_ids(const struct result *result)
 {
     for (unsigned i = 0; i < result->row_count; i++)
         if (result_find(result, result->rows[i]->id) != result->rows[i]) {
-            complain("two rows would be called %s: the lists name the same thing twice", result->rows[i]->id);
+            say_on_stderr("two rows would be called %s: the lists name the same thing twice", result->rows[i]->id);
             return false;
         }
     return true;
@@ -465,7 +466,7 @@ static void tell_failures(const struct session *session)
         return;
     for (unsigned i = 0; i < result->assertion_count; i++)
         if (!result->assertions[i].ok)
-            complain("%s", assertion_text(&result->assertions[i], text));
+            say_on_stderr("%s", assertion_text(&result->assertions[i], text));
 }
 
 static int write_output(const struct session *session)
@@ -473,7 +474,7 @@ static int write_output(const struct session *session)
     int error = output_write(&session->result, session->settings->output);
     if (error == 0)
         return EXIT_MEASURED;
-    complain("%s: %s", session->settings->output, strerror(-error));
+    say_on_stderr("%s: %s", session->settings->output, strerror(-error));
     return EXIT_SETUP;
 }
 
@@ -488,7 +489,7 @@ static int show(const struct session *session)
         error = -errno;
     if (error == 0 || error == -EPIPE)
         return EXIT_MEASURED;
-    complain("standard output: %s", strerror(-error));
+    say_on_stderr("standard output: %s", strerror(-error));
     return EXIT_SETUP;
 }
 
@@ -501,7 +502,7 @@ static int conclude(struct session *session, int code)
     int written = session->settings->output != NULL ? write_output(session) : EXIT_MEASURED;
     tell_failures(session);
     if (code == EXIT_MEASURED && !interrupted() && !result_measured(&session->result)) {
-        complain("nothing was measured; the result says of each row why");
+        say_on_stderr("nothing was measured; the result says of each row why");
         return EXIT_SETUP;
     }
     return code != EXIT_MEASURED ? code : shown != EXIT_MEASURED ? shown : written != EXIT_MEASURED ? written : decided;
@@ -514,7 +515,7 @@ int session_end(struct session *session, int code)
     if (session->measuring)
         code = conclude(session, code);
     if (session->directory[0] != 0 && session->settings->keep)
-        complain("the files are kept in %s", session->directory);
+        say_on_stderr("the files are kept in %s", session->directory);
     if (session->result.overfull)
         code = EXIT_USAGE;
     if (interrupted() && code != EXIT_SETUP)

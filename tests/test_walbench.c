@@ -13,6 +13,7 @@
 #include "tests/scratch.h"
 #include "tools/command_line.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -366,6 +367,24 @@ static void test_updates_by_hand(void **state)
     scratch_remove(directory);
 }
 
+/* --- what is said on stderr ----------------------------------------------------------------------- */
+
+static void test_what_failed_first_is_kept_with_its_reason(void **state)
+{
+    char path[1000];
+    (void)state;
+    memset(path, 'x', sizeof(path));
+    path[0] = '\x1b';
+    path[sizeof(path) - 1] = '\0';
+    assert_int_equal(failed(path, NULL, -ENOSPC), -1);
+    say_on_stderr("what follows from it");
+    const char *told = failure_told();
+    assert_true(strncmp(told, "...xxx", 6) == 0 && strlen(told) < 256);
+    assert_non_null(strstr(told, "x: No space left on device"));
+    char text[] = "a\nb\x7f\xc2\x9b\xc3\xa9";
+    assert_string_equal(printable(text), "a?b???\xc3\xa9");
+}
+
 /* --- an interrupt -------------------------------------------------------------------------------- */
 
 /* In a child, as the flag stays: without a look at it, it would sleep for an hour. */
@@ -401,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_the_sentence_says_what_was_measured),
         cmocka_unit_test(test_result_is_json),
         cmocka_unit_test(test_updates_by_hand),
+        cmocka_unit_test(test_what_failed_first_is_kept_with_its_reason),
         cmocka_unit_test(test_an_interrupt_ends_an_emulated_sync),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
