@@ -123,6 +123,28 @@ static void test_of_an_unknown_feature(void **state)
     assert_int_equal(verdict.row, 1);
 }
 
+/* Not only the newest segment: a mixture is refused as well, and damage behind the strange one does not hide it. */
+static void test_of_a_newer_format_in_an_old_segment(void **state)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        static const uint32_t flags[] = {0, WAL_READ_ONLY, WAL_ACCEPT_CORRUPT | WAL_ACCEPT_UNCERTAIN};
+        char directory[SCRATCH_PATH_BYTES];
+        char name[16];
+        (void)snprintf(name, sizeof(name), "log%u", i);
+        scratch_join(directory, *state, name);
+        make_log(directory, MANY);
+        if ((i & 2) != 0) {
+            scratch_zero(directory, 3, BLOCK, BLOCK);
+        }
+        change_identity(directory, 1, (i & 1) != 0 ? make_newer : make_strange);
+        for (size_t j = 0; j < sizeof(flags) / sizeof(flags[0]); j++) {
+            struct wal_options options = tiny(flags[j]);
+            struct wal_verdict verdict = expect_refused(directory, &options, WAL_ENEWER);
+            assert_int_equal(verdict.row, 1);
+        }
+    }
+}
+
 static void test_locked_by_another_process(void **state)
 {
     int ends[2];
@@ -518,6 +540,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_exclusive, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_of_a_newer_format, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_of_an_unknown_feature, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_of_a_newer_format_in_an_old_segment, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_locked_by_another_process, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_no_permission, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_missing_in_the_middle, scratch_setup, scratch_teardown),

@@ -61,6 +61,9 @@ static int step_back(struct recovery *recovery, const struct format_head *anchor
     if (status != 0) {
         return status;
     }
+    if (verdict == FORMAT_NEWER || verdict == FORMAT_UNKNOWN_FEATURE) {
+        return look_refuse_format(recovery, number, verdict, &identity);
+    }
     if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
         return look_refuse_foreign(recovery, number, identity.uuid);
     }
@@ -181,6 +184,9 @@ static int look_at_beginning(struct recovery *recovery, struct segment *segment,
     enum format_verdict verdict;
     int status = look_identity(recovery, segment, &identity, &verdict);
     *reads = status == 0 && look_opening_anchor(recovery, segment, anchor);
+    if (status == 0 && (verdict == FORMAT_NEWER || verdict == FORMAT_UNKNOWN_FEATURE)) {
+        return look_refuse_format(recovery, segment->number, verdict, &identity);
+    }
     return status == WAL_ENOENT ? 0 : status;
 }
 
