@@ -154,6 +154,7 @@ SECTOR = 512
 DATA, TRUNCATE, MARK, CLOSE, START, ANCHOR = 1, 2, 3, 4, 5, 6
 CONTROL = {DATA: 24, TRUNCATE: 24, MARK: 0, CLOSE: 0, START: 16, ANCHOR: 104}
 FORCED, ZEROED, CLEARS_DOUBT = 1, 2, 4
+NUMBER_MAX = (1 << 63) - 1  # Of a batch, a segment, a record.
 
 
 class NotALog(Exception):
@@ -179,7 +180,10 @@ class Head:
             self.uuid = bytes(data[80:96])
             (self.pred, self.pred_end, self.pred_last, start, start_segment, self.low, self.doubt) = struct.unpack_from("<7Q", data, 96)
             self.start = (start, start_segment)
-        self.ok = self.number > self.mark and self.salt != 0 and self.first != 0
+        limits = 0 < self.segment <= NUMBER_MAX and self.number <= NUMBER_MAX and 0 < self.first <= NUMBER_MAX + 1
+        if self.kind in (START, ANCHOR) and self.start[0] > NUMBER_MAX + 1:
+            limits = False
+        self.ok = limits and self.number > self.mark and self.salt != 0
 
 
 class Segment:
@@ -217,6 +221,8 @@ class Segment:
         at = self.size - block
         sector = self.data[at:at + SECTOR] if at >= 0 else b""
         if sector[:8] != b"WALSEAL1" or xxh3(sector[:504], H) != u64(sector, 504) or u64(sector, 24) != self.number or u64(sector, 104) != at:
+            return None
+        if not 0 < u64(sector, 40) <= NUMBER_MAX:
             return None
         return {"last": u64(sector, 40), "end": u64(sector, 64)}
 
@@ -325,7 +331,7 @@ class Log:
     def __init__(self, directory):
         self.segments = {}
         for name in os.listdir(directory):
-            if re.fullmatch(r"\d{20}\.wal", name) and int(name[:20]):
+            if re.fullmatch(r"\d{20}\.wal", name) and 0 < int(name[:20]) <= NUMBER_MAX:
                 self.segments[int(name[:20])] = Segment(os.path.join(directory, name), int(name[:20]))
         self.block, self.uuid = self.shape()
         if any(s.identity and s.identity["uuid"] != self.uuid for s in self.segments.values()):

@@ -8,10 +8,11 @@
  *
  * Invariants: a refused open changes no byte and no name, whatever its flags (expect_refused looks).
  *
- * May include: fault_io.h, log_fixture.h, sample.h, scratch.h. */
+ * May include: fault_io.h, format_fixture.h, log_fixture.h, sample.h, scratch.h. */
 
 #define _GNU_SOURCE
 #include "tests/fault_io.h"
+#include "tests/format_fixture.h"
 #include "tests/log_fixture.h"
 #include "tests/sample.h"
 #include "tests/scratch.h"
@@ -480,6 +481,80 @@ static void test_segment_cut_short(void **state)
     }
 }
 
+/* --- numbers at their end, under right checksums -------------------------------------------------- */
+
+/* One segment, begun and empty, of which one field was forged: at this offset of the file's. */
+struct forged_field {
+    uint64_t offset;
+    uint64_t value;
+    int wanted; /* Of an open for writing. */
+};
+
+static void make_forged_log(const char *directory, const struct forged_field *forged)
+{
+    uint8_t sector[FORMAT_SECTOR_BYTES];
+    make_log(directory, 1);
+    scratch_zero(directory, 1, 2 * BLOCK, 14 * BLOCK);
+    uint64_t base = forged->offset / BLOCK * BLOCK;
+    if (base == 15 * BLOCK) {
+        const struct format_seal seal = {.segment = 1, .last_number = 5, .own_offset = base, .salt = 1};
+        format_seal_encode(&seal, sector);
+    } else {
+        scratch_read(directory, 1, base, sector, sizeof(sector));
+    }
+    memcpy(sector + forged->offset % BLOCK, &forged->value, sizeof(forged->value));
+    if (base == 15 * BLOCK) {
+        mend_sector(sector);
+    } else {
+        mend_head(sector);
+    }
+    scratch_write(directory, 1, base, sector, sizeof(sector));
+}
+
+static void test_forged_numbers_are_refused(void **state)
+{
+    static const uint32_t flags[] = {WAL_READ_ONLY, WAL_ACCEPT_CORRUPT | WAL_ACCEPT_UNCERTAIN, 0};
+    static const struct forged_field fields[] = {
+        {BLOCK + 40, UINT64_MAX - 1, WAL_ECORRUPT}, /* Batch number. */
+        {BLOCK + 40, UINT64_MAX, WAL_ECORRUPT},
+        {BLOCK + 40, FORMAT_NUMBER_MAX, WAL_ETOOBIG},
+        {BLOCK + 64, FORMAT_INDEX_MAX + 2, WAL_ECORRUPT},  /* First index. */
+        {BLOCK + 120, FORMAT_INDEX_MAX + 6, WAL_ECORRUPT}, /* Start index. */
+        {BLOCK + 120, UINT64_MAX, WAL_ECORRUPT},
+        {15 * BLOCK + 40, FORMAT_NUMBER_MAX, WAL_ECORRUPT}, /* The seal's last batch. */
+        {15 * BLOCK + 40, UINT64_MAX, 0},                   /* No seal, then. */
+    };
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        char directory[SCRATCH_PATH_BYTES];
+        char name[16];
+        (void)snprintf(name, sizeof(name), "log%zu", i);
+        scratch_join(directory, *state, name);
+        make_forged_log(directory, &fields[i]);
+        for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++) {
+            struct wal_options options = tiny(flags[k] | (flags[k] == WAL_READ_ONLY ? 0 : WAL_NO_THREADS));
+            struct wal *log = NULL;
+            struct wal_verdict verdict;
+            int result = wal_open(directory, &options, &log, &verdict);
+            if (flags[k] == 0 && result != fields[i].wanted) {
+                fail_msg("field %zu: %s (row %d): %s", i, wal_strerror(result), verdict.row, verdict.text);
+            }
+            if (result == 0) {
+                assert_int_equal(wal_close(log), 0);
+            }
+        }
+    }
+}
+
+static void test_a_name_beyond_the_numbers_is_none_of_ours(void **state)
+{
+    make_log(*state, 3);
+    put_file(*state, "18446744073709551615.wal", "x");
+    struct wal_options options = tiny(0);
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    assert_int_equal(wal_close(log), 0);
+}
+
 /* --- a legal crash, and then an open with larger segments ---------------------------------------- */
 
 /* As killed in a roll, between seal and anchor: the newest segment is ready, and not begun. */
@@ -559,6 +634,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_no_segment_has_a_beginning, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_shorter_than_the_caller_knows, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_cut_short, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_forged_numbers_are_refused, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_a_name_beyond_the_numbers_is_none_of_ours, scratch_setup,
+                                        scratch_teardown),
         cmocka_unit_test_setup_teardown(test_larger_segments_behind_a_cut_roll, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

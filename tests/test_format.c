@@ -180,9 +180,9 @@ static void test_heads_round_trip(void **state)
         head.record_count = with_records ? (uint32_t)(draw() % 1000) : 0;
         head.used_bytes = head.head_bytes + head.record_count * RECORD_HEADER_BYTES;
         head.used_bytes += head.record_count != 0 ? (uint32_t)(draw() % 100000) * RECORD_ALIGN : 0;
-        head.mark = draw() >> draw() % 64;
-        head.mark -= head.mark == UINT64_MAX;
-        head.number = head.mark + 1 + draw() % (UINT64_MAX - head.mark);
+        head.mark = draw() >> (1 + draw() % 63);
+        head.mark -= head.mark == FORMAT_NUMBER_MAX;
+        head.number = head.mark + 1 + draw() % (FORMAT_NUMBER_MAX - head.mark);
         head.salt = draw() | 1;
         head.first_index = (draw() | 1) >> 2 | 1;
         head.chain = draw();
@@ -417,7 +417,7 @@ static void test_names(void **state)
 {
     (void)state;
     char name[FORMAT_NAME_BYTES];
-    static const uint64_t numbers[] = {1, 9, 10, 4294967296, 9999999999999999999u, UINT64_MAX};
+    static const uint64_t numbers[] = {1, 9, 10, 4294967296, 999999999999999999u, FORMAT_NUMBER_MAX};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         format_segment_name(numbers[i], name);
         assert_int_equal(strlen(name), 24);
@@ -427,6 +427,10 @@ static void test_names(void **state)
         assert_true(format_is_temporary_name(name));
         assert_true(format_segment_of_name(name) == 0);
     }
+    format_segment_name(FORMAT_NUMBER_MAX + 1, name);
+    assert_true(format_segment_of_name(name) == 0);
+    format_segment_name(UINT64_MAX, name);
+    assert_true(format_segment_of_name(name) == 0);
     format_segment_name(1, name);
     assert_string_equal(name, "00000000000000000001.wal");
     format_temporary_name(UINT64_MAX, name);

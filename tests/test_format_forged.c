@@ -97,6 +97,8 @@ static void test_impossible_identities(void **state)
         {21, 1, 3},
         {22, 2, 1},
         {40, 8, 0},
+        {40, 8, FORMAT_NUMBER_MAX + 1},
+        {40, 8, UINT64_MAX},
         {48, 8, 0},
         {48, 8, 15 * 4096},
         {48, 8, 4096 * 20 + 512},
@@ -121,7 +123,10 @@ static void test_impossible_identities(void **state)
 static void test_impossible_seals(void **state)
 {
     (void)state;
-    static const struct forged forgeries[] = {{24, 8, 0}, {40, 8, 0}, {112, 1, 1}, {503, 1, 0x80}};
+    static const struct forged forgeries[] = {
+        {24, 8, 0},          {24, 8, UINT64_MAX}, {40, 8, 0},     {40, 8, FORMAT_NUMBER_MAX + 1},
+        {40, 8, UINT64_MAX}, {112, 1, 1},         {503, 1, 0x80},
+    };
     struct format_seal seal = example_seal();
     for (size_t i = 0; i < sizeof(forgeries) / sizeof(forgeries[0]); i++) {
         uint8_t sector[SECTOR];
@@ -161,6 +166,18 @@ static void test_impossible_heads(void **state)
             assert_forged_head(kinds[i], &any_kind[k], FORMAT_BAD_FIELD);
         }
     }
+    static const struct forged at_the_end[] = {
+        {24, 8, FORMAT_NUMBER_MAX + 1}, {24, 8, UINT64_MAX},     {40, 8, FORMAT_NUMBER_MAX + 1},
+        {40, 8, UINT64_MAX - 1},        {64, 8, UINT64_MAX - 1}, {64, 8, FORMAT_INDEX_MAX + 2},
+    };
+    for (unsigned i = 0; i < KINDS; i++) {
+        for (size_t k = 0; k < sizeof(at_the_end) / sizeof(at_the_end[0]); k++) {
+            assert_forged_head(kinds[i], &at_the_end[k], FORMAT_BAD_FIELD);
+        }
+    }
+    assert_forged_head(BATCH_START, &(struct forged){80, 8, FORMAT_INDEX_MAX + 2}, FORMAT_BAD_FIELD);
+    assert_forged_head(BATCH_ANCHOR, &(struct forged){120, 8, FORMAT_INDEX_MAX + 2}, FORMAT_BAD_FIELD);
+    assert_forged_head(BATCH_ANCHOR, &(struct forged){120, 8, FORMAT_INDEX_MAX + 1}, FORMAT_OK);
     /* Records where there are none, or fewer bytes than they take, or bytes without records. */
     static const enum batch_kind bare[] = {BATCH_MARK, BATCH_CLOSE, BATCH_START, BATCH_ANCHOR};
     for (unsigned i = 0; i < sizeof(bare) / sizeof(bare[0]); i++) {
@@ -176,7 +193,7 @@ static void test_impossible_heads(void **state)
     assert_forged_head(BATCH_DATA, &(struct forged){76, 2, 4}, FORMAT_BAD_FIELD);
     assert_forged_head(BATCH_DATA, &(struct forged){111, 1, 1}, FORMAT_BAD_FIELD);
     /* These are right again. */
-    assert_forged_head(BATCH_DATA, &(struct forged){40, 8, UINT64_MAX}, FORMAT_OK);
+    assert_forged_head(BATCH_DATA, &(struct forged){40, 8, FORMAT_NUMBER_MAX}, FORMAT_OK);
     assert_forged_head(BATCH_DATA, &(struct forged){76, 2, 8}, FORMAT_OK);
     assert_forged_head(BATCH_DATA, &(struct forged){48, 8, 0}, FORMAT_OK);
 }
@@ -363,8 +380,8 @@ static void test_the_encoder_refuses_what_the_decoder_refuses(void **state)
     (void)state;
     struct format_head right = example_head(BATCH_DATA);
     assert_false(encoding_stops(&right));
-    struct format_head wrong[11];
-    for (unsigned i = 0; i < 11; i++) {
+    struct format_head wrong[13];
+    for (unsigned i = 0; i < 13; i++) {
         wrong[i] = right;
     }
     wrong[0].kind = 7;
@@ -379,7 +396,9 @@ static void test_the_encoder_refuses_what_the_decoder_refuses(void **state)
     wrong[9].kind = BATCH_MARK; /* With records. */
     wrong[10].first_index = FORMAT_INDEX_MAX;
     wrong[10].record_count = 2;
-    for (unsigned i = 0; i < 11; i++) {
+    wrong[11].number = FORMAT_NUMBER_MAX + 1;
+    wrong[12].segment = FORMAT_NUMBER_MAX + 1;
+    for (unsigned i = 0; i < 13; i++) {
         if (!encoding_stops(&wrong[i])) {
             fail_msg("wrong head %u was encoded", i);
         }

@@ -25,6 +25,10 @@
 
 enum { DEFER_BLOCKS = 4 }; /* Room for an anchor and a START, twice. */
 
+/* A log that counts from here on will not come to the end of the numbers, and what a damaged or forged one says beyond
+ * is refused. */
+#define GO_ON_NUMBER_MAX (FORMAT_NUMBER_MAX / 2)
+
 /* --- before the anchor --------------------------------------------------------------------------- */
 
 /* The bytes that ended the walk, read again: a disk that misreads once must not make us cut. */
@@ -276,6 +280,22 @@ static void describe_cut(const struct recovery *recovery, const struct wal_verdi
     }
 }
 
+/* The numbers that the log would go on with. */
+static int check_numbers(const struct recovery *recovery, const struct anchor_cut *cut)
+{
+    uint64_t batch = cut->forced ? cut->number : recovery->walk.number;
+    uint64_t segment = next_segment_number(recovery, cut);
+    if (batch <= GO_ON_NUMBER_MAX && segment <= GO_ON_NUMBER_MAX) {
+        return 0;
+    }
+    return report_set(
+        recovery->report, WAL_ETOOBIG,
+        "batch %" PRIu64 " or segment %" PRIu64
+        " would be next, and no log has come that far: a file is forged, or does not belong here; nothing "
+        "was changed. Restore from a copy, or move that file elsewhere",
+        batch, segment);
+}
+
 static uint64_t lower_of(uint64_t index, uint64_t other)
 {
     return other != 0 && other < index ? other : index;
@@ -328,6 +348,7 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
                     recovery->walk.offset < seal_offset && recovery->stranger == 0;
     struct anchor_cut cut = {0};
     describe_cut(recovery, verdict, &cut);
+    status = status == 0 ? check_numbers(recovery, &cut) : status;
     if (cut.forced && log->sealed.start.index > log->sealed.next_index) {
         /* All that reads lies in front of the start: the log goes on there, empty, as behind a reset. */
         log->sealed.start.segment = in_place ? recovery->cut_segment->number : next_segment_number(recovery, &cut);

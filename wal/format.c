@@ -193,9 +193,15 @@ static enum format_verdict check_sector(const uint8_t *sector, const uint8_t mag
     return load_u64_le(sector + SECTOR_CHECKSUM) == checksum ? FORMAT_OK : FORMAT_BAD_CHECKSUM;
 }
 
+/* Of a batch or a segment. */
+static bool number_right(uint64_t number)
+{
+    return number != 0 && number <= FORMAT_NUMBER_MAX;
+}
+
 static bool identity_fields_right(const struct format_identity *identity, const uint8_t *sector)
 {
-    if (identity->segment == 0 || identity->block_shift < 9 || identity->block_shift > 16 ||
+    if (!number_right(identity->segment) || identity->block_shift < 9 || identity->block_shift > 16 ||
         (identity->prefill != PREFILL_ZEROED && identity->prefill != PREFILL_RECYCLED) ||
         load_u16_le(sector + IDENTITY_ZERO) != 0 || !all_zero(sector + IDENTITY_END, SECTOR_CHECKSUM - IDENTITY_END)) {
         return false;
@@ -300,6 +306,15 @@ static void decode_anchor(const uint8_t *from, struct format_anchor *anchor)
     anchor->last_tag = load_u64_le(from + ANCHOR_LAST_TAG);
 }
 
+/* A start may lie one past the last index that there can be: then the log is empty, and stays so. */
+static bool start_right(const struct format_head *head)
+{
+    uint64_t index = head->kind == BATCH_START    ? head->body.start.index
+                     : head->kind == BATCH_ANCHOR ? head->body.anchor.start.index
+                                                  : 0;
+    return index <= FORMAT_INDEX_MAX + 1;
+}
+
 /* What holds of every head that is written, and is checked of every head that is read. */
 static bool head_fields_right(const struct format_head *head)
 {
@@ -321,14 +336,14 @@ static bool head_fields_right(const struct format_head *head)
         head->used_bytes % RECORD_ALIGN != 0 || (head->record_count == 0 && head->used_bytes != head->head_bytes)) {
         return false;
     }
-    return head->number != 0 && head->number > head->mark && head->salt != 0 && head->segment != 0 &&
+    return number_right(head->number) && head->number > head->mark && head->salt != 0 && number_right(head->segment) &&
            head->place != 0 && head->first_index != 0 && head->first_index <= FORMAT_INDEX_MAX + 1 &&
            head->record_count <= FORMAT_INDEX_MAX + 1 - head->first_index;
 }
 
 void format_head_encode(struct format_head *head, uint8_t *to)
 {
-    CHECK(head_fields_right(head) || ZOO(mark_is_an_index));
+    CHECK((head_fields_right(head) && start_right(head)) || ZOO(mark_is_an_index));
     memset(to, 0, head->head_bytes);
     store_u32_le(to + HEAD_MAGIC, BATCH_MAGIC);
     to[HEAD_KIND] = head->kind;
@@ -422,7 +437,8 @@ enum format_verdict format_head_decode(const uint8_t *sector, size_t size, struc
         return FORMAT_BAD_CHECKSUM;
     }
     decode_fields(sector, out);
-    bool right = load_u16_le(sector + HEAD_ZERO) == 0 && head_fields_right(out) && body_right(sector, out);
+    bool right =
+        load_u16_le(sector + HEAD_ZERO) == 0 && head_fields_right(out) && body_right(sector, out) && start_right(out);
     return right ? FORMAT_OK : FORMAT_BAD_FIELD;
 }
 
@@ -508,7 +524,7 @@ enum format_verdict format_record_decode(const uint8_t *from, uint64_t available
 
 void format_seal_encode(const struct format_seal *seal, uint8_t sector[FORMAT_SECTOR_BYTES])
 {
-    CHECK(seal->segment != 0 && seal->last_number != 0);
+    CHECK(number_right(seal->segment) && number_right(seal->last_number));
     memset(sector, 0, FORMAT_SECTOR_BYTES);
     memcpy(sector + SEAL_MAGIC, seal_magic, sizeof(seal_magic));
     memcpy(sector + SEAL_UUID, seal->uuid, FORMAT_UUID_BYTES);
@@ -546,7 +562,8 @@ enum format_verdict format_seal_decode(const uint8_t sector[FORMAT_SECTOR_BYTES]
         .own_offset = load_u64_le(sector + SEAL_OWN_OFFSET),
     };
     memcpy(seal.uuid, sector + SEAL_UUID, FORMAT_UUID_BYTES);
-    if (seal.segment == 0 || seal.last_number == 0 || !all_zero(sector + SEAL_END, SECTOR_CHECKSUM - SEAL_END)) {
+    if (!number_right(seal.segment) || !number_right(seal.last_number) ||
+        !all_zero(sector + SEAL_END, SECTOR_CHECKSUM - SEAL_END)) {
         return FORMAT_BAD_FIELD;
     }
     *out = seal;
@@ -593,7 +610,11 @@ static uint64_t number_of_digits(const char *digits)
 
 uint64_t format_segment_of_name(const char *name)
 {
-    return strlen(name) == DIGITS + 4 && strcmp(name + DIGITS, ".wal") == 0 ? number_of_digits(name) : 0;
+    if (strlen(name) != DIGITS + 4 || strcmp(name + DIGITS, ".wal") != 0) {
+        return 0;
+    }
+    uint64_t number = number_of_digits(name);
+    return number_right(number) ? number : 0;
 }
 
 bool format_is_temporary_name(const char *name)

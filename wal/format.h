@@ -22,6 +22,7 @@
 #define FORMAT_HEAD_BYTES_MAX 512u /* A head never crosses its first sector. */
 #define FORMAT_METADATA_BYTES_MAX 256u
 #define FORMAT_INDEX_MAX UINT64_C(0x7fffffffffffffff) /* So that index + 1, and sums of two, never wrap. */
+#define FORMAT_NUMBER_MAX FORMAT_INDEX_MAX /* Of a batch, and of a segment: so that the next one never wraps. */
 #define FORMAT_NO_METADATA 0xffffu
 #define FORMAT_UUID_BYTES 16u
 #define FORMAT_SEGMENT_BLOCKS_MIN 16u
@@ -74,8 +75,8 @@ struct format_identity {
 void format_identity_encode(const struct format_identity *identity, uint8_t sector[FORMAT_SECTOR_BYTES]);
 
 /* On FORMAT_NEWER and FORMAT_UNKNOWN_FEATURE the output is filled as well, so that the caller can say what it met.
- * FORMAT_BAD_FIELD: segment 0, block_shift outside 9..16, prefill unknown, segment_bytes not a whole number of blocks
- * or outside the limits. */
+ * FORMAT_BAD_FIELD: segment 0 or above FORMAT_NUMBER_MAX, block_shift outside 9..16, prefill unknown, segment_bytes not
+ * a whole number of blocks or outside the limits. */
 enum format_verdict format_identity_decode(const uint8_t sector[FORMAT_SECTOR_BYTES], struct format_identity *out);
 
 /* --- batch head: header, control body, metadata -------------------------------------------------- */
@@ -147,9 +148,9 @@ void format_head_encode(struct format_head *head, uint8_t *to);
 /* Decodes from a first sector; size must be at least FORMAT_SECTOR_BYTES, only that much is looked at.
  * FORMAT_ZERO when the whole first sector is zero. Checksum is verified before any other field is believed; the head's
  * length is bounded before it is used. FORMAT_BAD_FIELD for a value that no writer writes (unknown kind or flag, sizes
- * that do not fit, number 0 or not above its mark unless the mark is 0, salt 0, segment 0, place 0, record count and
- * bytes that contradict each other, MARK/CLOSE/START/ANCHOR with records). Metadata is copied into out->metadata, the
- * rest of which is zero. */
+ * that do not fit, number 0 or not above its mark unless the mark is 0, salt 0, segment 0, place 0, a number, segment
+ * or index above its limit, record count and bytes that contradict each other, MARK/CLOSE/START/ANCHOR with records).
+ * Metadata is copied into out->metadata, the rest of which is zero. */
 enum format_verdict format_head_decode(const uint8_t *sector, size_t size, struct format_head *out);
 
 /* Only the checksum field of the next batch's chain, and place and segment: may the mark of this head be believed? */
@@ -224,7 +225,7 @@ enum { FORMAT_NAME_BYTES = 32 };
 void format_segment_name(uint64_t segment, char name[FORMAT_NAME_BYTES]);
 /* "new-00000000000000000001.tmp" */
 void format_temporary_name(uint64_t segment, char name[FORMAT_NAME_BYTES]);
-/* The number, or 0 when the name is not a segment's. */
+/* The number, or 0 when the name is not a segment's (above FORMAT_NUMBER_MAX there is none). */
 uint64_t format_segment_of_name(const char *name);
 bool format_is_temporary_name(const char *name);
 
