@@ -180,7 +180,9 @@ static int open_on_disk(struct wal *log, struct wal **log_out, struct wal_verdic
         status = open_recovered(log, verdict);
     }
     if (status == 0 && !log->read_only && !log->unanchored && (log->options.flags & WAL_NO_THREADS) == 0) {
+        log_lock(log); /* The thread looks at what is set there. */
         status = prepare_start_thread(log);
+        log_unlock(log);
     }
     if (status != 0) {
         if (log->report.text[0] != '\0') { /* The verdict's own sentence, or what failed after it was reached. */
@@ -270,6 +272,19 @@ int handle_look_again(struct wal *log, struct wal **now_out)
     now->io = log->io;
     now->shares_disk = true;
     return open_on_disk(now, now_out, &verdict);
+}
+
+int handle_anchor_deferred(struct wal *log)
+{
+    if (!log->anchor_deferred) {
+        return 0;
+    }
+    int status = open_anchor_deferred(log);
+    if (status == 0 && (log->options.flags & WAL_NO_THREADS) == 0) {
+        /* There was nothing to do for it so far. Should it not start, appends make their segments themselves. */
+        (void)prepare_start_thread(log);
+    }
+    return status;
 }
 
 /* The last batch: nothing is left to be recovered. */

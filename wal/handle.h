@@ -14,6 +14,8 @@ int handle_open_io(struct wal_io *io, const struct wal_options *options, struct 
 /* What lies below a read-only handle now, opened a second time, with text in no verdict: while other threads use the
  * first one's disk. To be closed. */
 int handle_look_again(struct wal *log, struct wal **now_out);
+/* The anchor that a full disk put off, if it did, and all that begins with it. The lock held. */
+int handle_anchor_deferred(struct wal *log);
 int handle_close(struct wal *log);
 
 #endif

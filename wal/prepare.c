@@ -4,7 +4,7 @@
  * segment, or makes a new one when there is none, until segments_ready are ready; removes retired files beyond the
  * pool; gives up maps of segments that nobody has read for long. When nothing was committed for idle_mark_ms and the
  * last batch with content is under no mark yet, it commits a MARK. Without the helper, wal_maintain does the same from
- * the caller's own loop, a step a call.
+ * the caller's own loop, a step a call; and an append that finds no room tries itself.
  *
  * The lock is never held during I/O: `preparing` keeps a second thread out, and the segment at work is in nobody's
  * hands.
@@ -431,10 +431,8 @@ int prepare_start_thread(struct wal *log)
     sigset_t before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    log_lock(log); /* The thread looks at what is set here. */
     int result = pthread_create(&log->helper_thread, NULL, run_helper, log);
     log->helper_started = result == 0;
-    log_unlock(log);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0) {
         return report_set(&log->report, WAL_ESYSTEM, "cannot start the helper thread: %s; WAL_NO_THREADS does without",

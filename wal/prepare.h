@@ -22,7 +22,7 @@ int prepare_inline(struct wal *log);
  * given up during I/O. */
 bool prepare_mark(struct wal *log);
 
-/* The helper thread. */
+/* The helper thread. Started with the lock held, stopped without. */
 int prepare_start_thread(struct wal *log);
 void prepare_stop_thread(struct wal *log);
 

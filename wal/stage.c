@@ -50,9 +50,13 @@ static int refuse(struct wal *log)
         return WAL_ECLOSED;
     }
     if (log->unanchored) {
-        return report_set(&log->report, WAL_ENOSPC,
-                          "the disk had no room for the anchor when the log was opened: it can only be read. Free "
-                          "space and open it again");
+        return report_set(
+            &log->report, WAL_ENOSPC,
+            log->anchor_deferred
+                ? "the disk had no room for more than truncating when the log was opened: truncate its "
+                  "prefix, and appending resumes; or free space and open it again"
+                : "the disk had no room for the anchor when the log was opened: it can only be read. Free "
+                  "space and open it again");
     }
     return log->read_only ? WAL_EROFS : 0;
 }
@@ -68,6 +72,12 @@ static bool fits_segment(const struct wal *log, uint64_t need_bytes)
 static int wait_for_segment(struct wal *log, const struct wish *wish)
 {
     (void)pthread_cond_signal(&log->helper_wake);
+    if (log->no_room && !log->helper_started && !wish->no_wait) {
+        (void)!prepare_inline(log); /* Nobody else would look whether there is room now. */
+        if (!log->no_room || log->poison != 0) {
+            return 0;
+        }
+    }
     if (log->no_room && log->no_room_status != WAL_ENOSPC) {
         log->report = log->no_room_report; /* Tried again soon; nothing was accepted. */
         return log->no_room_status;

@@ -12,7 +12,7 @@
  *
  * Invariants: every function takes the lock at most once, and gives it up through log_unlock, which wakes whom it must.
  *
- * May include: wal.h, io.h, log.h, handle.h, open.h, stage.h, commit.h, prepare.h, read.h, verify.h, memory.h,
+ * May include: wal.h, io.h, log.h, handle.h, stage.h, commit.h, prepare.h, read.h, verify.h, memory.h,
  * check.h. */
 
 #define _GNU_SOURCE
@@ -23,7 +23,6 @@
 #include "wal/handle.h"
 #include "wal/io.h"
 #include "wal/log.h"
-#include "wal/open.h"
 #include "wal/memory.h"
 #include "wal/prepare.h"
 #include "wal/read.h"
@@ -105,7 +104,7 @@ int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt
         log_unlock(log);
         return 0;
     }
-    int status = log->anchor_deferred ? open_anchor_deferred(log) : 0;
+    int status = handle_anchor_deferred(log);
     status = status == 0 ? stage_start(log, first_kept, false, receipt) : status;
     log_unlock(log);
     return status;
@@ -114,7 +113,7 @@ int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt
 int wal_reset(struct wal *log, uint64_t next_index, struct wal_receipt *receipt)
 {
     log_lock(log);
-    int status = log->anchor_deferred ? open_anchor_deferred(log) : 0;
+    int status = handle_anchor_deferred(log);
     status = status == 0 ? stage_start(log, next_index, true, receipt) : status;
     log_unlock(log);
     return status;
