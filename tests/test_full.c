@@ -151,6 +151,27 @@ static void test_appending_resumes_without_threads(void **state)
     fault_io_free(disk);
 }
 
+/* Data may not come into the reserve behind a truncation, in its batch. */
+static void test_data_does_not_join_a_truncation_in_the_reserve(void **state)
+{
+    struct fault_io *disk = fault_disk(*state);
+    struct wal *log = fill_up(disk);
+    struct wal_receipt receipt;
+    struct wal_receipt joined;
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t last = wal_last_index(log);
+        assert_int_equal(wal_truncate_suffix(log, last, &receipt), 0);
+        assert_int_equal(sample_append(log, 1, &joined), WAL_ENOSPC);
+        assert_int_equal(wal_last_index(log), last - 1);
+        assert_int_equal(wal_wait(log, receipt.ticket), 0);
+    }
+    assert_int_equal(wal_truncate_prefix(log, wal_last_index(log), &receipt), 0);
+    assert_int_equal(wal_wait(log, receipt.ticket), 0);
+    assert_int_equal(sample_commit(log, 1), 0);
+    assert_int_equal(wal_close(log), 0);
+    fault_io_free(disk);
+}
+
 int main(void)
 {
     (void)alarm(60);
@@ -158,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_appending_resumes_behind_an_anchor_put_off),
         TEST(test_appending_resumes_without_threads),
+        TEST(test_data_does_not_join_a_truncation_in_the_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

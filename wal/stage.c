@@ -10,7 +10,7 @@
  * What can fail: a limit, an unexpected index, no room in the queue or no ready segment (then the caller waits, or gets
  * WAL_EAGAIN), a full disk. Everything is decided before the first change: a refused append leaves nothing behind.
  *
- * The reserve: a batch of data is opened only while, afterwards, at least one ready segment is left. START, TRUNCATE
+ * The reserve: data is accepted only while, afterwards, at least one ready segment is left. START, TRUNCATE
  * without records, MARK and CLOSE may use that last one: so a full disk can always be truncated, and open finds room
  * for its anchor; the last blocks of all are for truncating alone (cut.c).
  *
@@ -99,6 +99,12 @@ static int wait_for_segment(struct wal *log, const struct wish *wish)
     return 0;
 }
 
+/* So many ready segments must be left behind the last batch of data. */
+static uint32_t reserve_of_data(void)
+{
+    return ZOO(reserve_spent) ? 0 : 1;
+}
+
 /* One step towards a place for the wish: 0 and *found, or 0 and look again, or a refusal. */
 static int find_place(struct wal *log, const struct wish *wish, uint64_t need_bytes, bool *found)
 {
@@ -111,7 +117,7 @@ static int find_place(struct wal *log, const struct wish *wish, uint64_t need_by
         commit_advance(log);
         return 0;
     }
-    uint32_t reserve = wish->may_use_reserve || ZOO(reserve_spent) ? 0 : 1;
+    uint32_t reserve = wish->may_use_reserve ? 0 : reserve_of_data();
     if (fits_segment(log, need_bytes)) {
         if (log_ready_segments(log) >= reserve) {
             *found = true;
@@ -181,10 +187,11 @@ static int open_batch(struct wal *log, const struct wish *wish)
     return 0;
 }
 
-/* The open batch when this append may join it. */
+/* The open batch when this append may join it. It is data, and the batch may be a truncation that was put into the
+ * reserve. */
 static struct batch *joinable(struct wal *log, uint64_t record_bytes, uint32_t metadata_bytes)
 {
-    if (!log_has_open_batch(log)) {
+    if (!log_has_open_batch(log) || log_ready_segments(log) < reserve_of_data()) {
         return NULL;
     }
     struct batch *batch = log_batch(log, log->queue_tail - 1);
