@@ -198,6 +198,41 @@ static void test_no_permission(void **state)
     assert_int_equal(chmod(*state, 0700), 0);
 }
 
+/* The path given to wal_open names another log after a chdir: what is verified is the one that was opened. */
+static void test_a_relative_path_and_a_change_of_directory(void **state)
+{
+    static const char *const places[] = {"a", "b"};
+    struct wal *logs[2];
+    struct wal_verify_report report;
+    struct wal_options options = tiny(WAL_CREATE);
+    int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(before >= 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(chdir(*state), 0);
+        assert_int_equal(mkdir(places[i], 0755), 0);
+        assert_int_equal(chdir(places[i]), 0);
+        assert_int_equal(wal_open("log", &options, &logs[i], NULL), 0);
+        for (unsigned n = 0; n < 9 - 6 * i; n++) {
+            assert_int_equal(sample_commit(logs[i], 1), 0);
+        }
+        assert_int_equal(fchdir(before), 0);
+    }
+    assert_int_equal(chdir(*state), 0);
+    assert_int_equal(chdir(places[1]), 0);
+    assert_int_equal(wal_verify(logs[0], &report, NULL, NULL), 0);
+    assert_int_equal(report.records, 9);
+    assert_int_equal(fchdir(before), 0);
+    assert_int_equal(close(before), 0);
+    options.flags = 0;
+    struct wal *second = NULL;
+    char path[SCRATCH_PATH_BYTES];
+    scratch_join(path, *state, "a/log");
+    assert_int_equal(wal_open(path, &options, &second, NULL), WAL_EBUSY); /* And it has kept its lock. */
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(wal_close(logs[i]), 0);
+    }
+}
+
 /* --- segments missing, renamed, swapped, foreign ------------------------------------------------- */
 
 static void move_segment(const char *directory, uint64_t from, uint64_t to)
@@ -617,6 +652,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_of_an_unknown_feature, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_of_a_newer_format_in_an_old_segment, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_locked_by_another_process, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_a_relative_path_and_a_change_of_directory, scratch_setup,
+                                        scratch_teardown),
         cmocka_unit_test_setup_teardown(test_no_permission, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_missing_in_the_middle, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_verify_counts_missing_segments, scratch_setup, scratch_teardown),

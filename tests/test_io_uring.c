@@ -22,6 +22,7 @@ static unsigned scripted_peek(struct io_uring *ring, struct io_uring_cqe **entri
 #define io_uring_submit scripted_submit
 #define io_uring_peek_batch_cqe scripted_peek
 #define wal_io_uring scripted_ring_disk
+#define wal_io_uring_second scripted_second_ring
 int scripted_ring_disk(const char *directory, unsigned flags, struct wal_io **io_out);
 #include "wal/io_uring.c"
 #undef io_uring_submit

@@ -106,9 +106,6 @@ static void destroy(struct wal *log)
     if (log->owns_io && log->io != NULL) {
         log->io->ops->destroy(log->io);
     }
-    if (log->directory != NULL) {
-        memory_give(log->options.allocator, log->directory, strlen(log->directory) + 1);
-    }
     (void)pthread_cond_destroy(&log->room);
     (void)pthread_cond_destroy(&log->helper_wake);
     (void)pthread_cond_destroy(&log->commit_wake);
@@ -230,14 +227,6 @@ int handle_open(const char *directory, const struct wal_options *options, struct
         return status;
     }
     status = open_disk(log, directory);
-    if (status == 0) {
-        log->directory = memory_take(log->options.allocator, strlen(directory) + 1, 16);
-        if (log->directory == NULL) {
-            status = report_set(&log->report, WAL_ENOMEM, "out of memory for the handle");
-        } else {
-            memcpy(log->directory, directory, strlen(directory) + 1);
-        }
-    }
     if (status != 0) {
         (void)snprintf(verdict->text, sizeof(verdict->text), "%s", log->report.text);
         destroy(log);

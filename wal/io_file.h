@@ -48,6 +48,9 @@ void io_file_take_op(const struct io_file *disk, struct wal_io_op *op);
 /* wal_io_advance() for this disk's calls. */
 enum wal_io_next io_file_advance(const struct io_file *disk, struct wal_io_op *op, int64_t raw);
 
+/* Another ring on the directory of a first one, whatever its path is now. -ENOSYS: that one has no ring. */
+int wal_io_uring_second(const struct wal_io *first, struct wal_io **io_out);
+
 /* The control plane's part of a struct wal_io_ops. */
 #define IO_FILE_CONTROL_PLANE                                                                                       \
     .open = io_file_open, .close = io_file_close, .file_bytes = io_file_bytes, .allocate = io_file_allocate,        \

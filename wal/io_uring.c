@@ -41,6 +41,7 @@
 #include "wal/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -410,6 +411,47 @@ static int start_ring(struct ring_disk *disk)
     return result;
 }
 
+static void describe_ring(struct ring_disk *disk, struct wal_io **io_out)
+{
+    static const char name[] = "io_uring";
+    struct wal_io_caps *caps = &disk->file.io.caps;
+    (void)pthread_mutex_init(&disk->lock, NULL);
+    caps->asynchronous = true;
+    caps->ops_max = OPS_MAX;
+    caps->methods_submitted = caps->methods | 1u << WAL_IO_METHOD_LINKED;
+    __builtin_memcpy(caps->name, name, sizeof(name));
+    disk->file.io.ops = &ring_ops;
+    *io_out = &disk->file.io;
+}
+
+int wal_io_uring_second(const struct wal_io *first, struct wal_io **io_out)
+{
+    const struct ring_disk *known = (const struct ring_disk *)(const void *)first;
+    if (first->ops != &ring_ops) {
+        return -ENOSYS;
+    }
+    struct ring_disk *disk = calloc(1, sizeof(*disk));
+    if (disk == NULL) {
+        return -ENOMEM;
+    }
+    disk->file.io.caps = first->caps;
+    disk->file.buffered = known->file.buffered;
+    disk->file.no_dsync = known->file.no_dsync;
+    atomic_store(&disk->file.dsync_refused, atomic_load(&known->file.dsync_refused));
+    /* By the descriptor: the path may be another directory's by now. Opened anew, for a copy would share the lock. */
+    disk->file.directory_fd = openat(known->file.directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = disk->file.directory_fd >= 0 ? start_ring(disk) : -errno;
+    if (result != 0) {
+        if (disk->file.directory_fd >= 0) {
+            io_file_stop(&disk->file);
+        }
+        free(disk);
+        return result;
+    }
+    describe_ring(disk, io_out);
+    return 0;
+}
+
 int wal_io_uring(const char *directory, unsigned flags, struct wal_io **io_out)
 {
     struct ring_disk *disk = calloc(1, sizeof(*disk));
@@ -427,14 +469,6 @@ int wal_io_uring(const char *directory, unsigned flags, struct wal_io **io_out)
         free(disk);
         return result;
     }
-    (void)pthread_mutex_init(&disk->lock, NULL);
-    struct wal_io_caps *caps = &disk->file.io.caps;
-    caps->asynchronous = true;
-    caps->ops_max = OPS_MAX;
-    caps->methods_submitted = caps->methods | 1u << WAL_IO_METHOD_LINKED;
-    static const char name[] = "io_uring";
-    __builtin_memcpy(caps->name, name, sizeof(name));
-    disk->file.io.ops = &ring_ops;
-    *io_out = &disk->file.io;
+    describe_ring(disk, io_out);
     return 0;
 }

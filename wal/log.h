@@ -182,7 +182,6 @@ struct wal {
     pthread_mutex_t read_lock;
     struct reader *reader; /* wal_read's. */
     uint64_t use_clock;    /* Under the other lock. */
-    char *directory;       /* NULL: the disk is the caller's. */
     _Atomic uint64_t reads, read_bytes;
 };
 

@@ -11,11 +11,12 @@
  * Invariants: nothing is written; every live index is counted once, as a record or as bad; only bytes below the durable
  * end are judged.
  *
- * May include: verify.h, memory.h, scan.h, window.h, bytes.h. */
+ * May include: verify.h, io_file.h, memory.h, scan.h, window.h, bytes.h. */
 
 #include "wal/verify.h"
 
 #include "wal/bytes.h"
+#include "wal/io_file.h"
 #include "wal/memory.h"
 #include "wal/scan.h"
 #include "wal/window.h"
@@ -254,8 +255,7 @@ int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress
     *report = (struct wal_verify_report){0};
     struct verification verification = {.log = log, .io = log->io, .report = report};
     struct wal_io *own_io = NULL;
-    unsigned flags = (log->options.flags & WAL_BUFFERED) != 0 ? WAL_IO_BUFFERED : 0;
-    if (log->directory != NULL && log->asynchronous && wal_io_uring(log->directory, flags, &own_io) == 0) {
+    if (log->owns_io && wal_io_uring_second(log->io, &own_io) == 0) {
         verification.io = own_io;
     }
     uint64_t largest_bytes = log->shape.segment_bytes;
