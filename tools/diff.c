@@ -201,6 +201,11 @@ static int compare(struct settings *settings, struct side *a, struct side *b)
     for (; index <= last && !interrupted(); index++) {
         step(a, index);
         step(b, index);
+        if (a->status == WAL_ECOMPACTED || b->status == WAL_ECOMPACTED) {
+            complain("%s: its writer removed index %" PRIu64 " while it was compared: compare again",
+                     a->status == WAL_ECOMPACTED ? a->name : b->name, index);
+            return EXIT_DISK;
+        }
         what = difference(a, b);
         if (what != NULL) {
             break;

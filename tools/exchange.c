@@ -67,6 +67,12 @@ static int export_records(struct emit *emit, const struct view_log *view, uint64
     for (uint64_t index = first; status == 0 && index <= last && !interrupted(); index++) {
         struct wal_record record;
         status = wal_cursor_next(cursor, &record);
+        if (status == WAL_ECOMPACTED) { /* The first line has promised it, so there is no going on. */
+            complain("index %" PRIu64 ": the log's writer removed it while the export was made: export it again",
+                     index);
+            wal_cursor_close(cursor);
+            return EXIT_DISK;
+        }
         if (status != 0) {
             char text[512] = "";
             (void)wal_errmsg(view->log, text, sizeof(text));

@@ -22,6 +22,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { STUCK_MAX = 10 };
+
 /* --- rows ---------------------------------------------------------------------------------------- */
 
 static const struct emit_column log_columns[] = {{"index", -12}, {"place", -14}, {"tag", 8},    {"type", 13},
@@ -74,12 +76,15 @@ static void note_bad(struct hole *hole, const struct wal *log, uint64_t index)
     hole->count++;
 }
 
-uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first, uint64_t last, int *failed)
+/* *stopped: the index at which WAL_ECOMPACTED ended it. */
+static uint64_t show_range(struct settings *settings, struct wal *log, uint64_t first, uint64_t last, uint64_t *stopped,
+                           int *failed)
 {
     struct wal_cursor *cursor;
     struct hole hole = {0};
     uint64_t shown = 0;
     bool unreadable = false;
+    *stopped = settings->reverse ? last : first;
     *failed = wal_cursor_open(log, settings->reverse ? last : first, &cursor);
     if (*failed != 0) {
         return 0;
@@ -98,6 +103,7 @@ uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first
         close_hole(&hole);
         if (status != 0) {
             *failed = status;
+            *stopped = index;
             break;
         }
         bool wanted = record_wanted(settings, &record) && wal_cursor_place(cursor, &place) == 0 &&
@@ -112,6 +118,42 @@ uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first
     if (*failed == 0 && hole.count != 0) {
         *failed = unreadable ? WAL_EIO : WAL_ECORRUPT;
     }
+    return shown;
+}
+
+uint64_t records_show(struct settings *settings, struct wal *log, uint64_t first, uint64_t last, int *failed)
+{
+    uint64_t stopped;
+    return show_range(settings, log, first, last, &stopped, failed);
+}
+
+/* A writer removes records from the start while they are read: the log is opened again, and it goes on with what is
+ * still there. Returns how many were shown; *status is the last one of the library. */
+static uint64_t show_moving(struct settings *settings, struct view_log *view, uint64_t first, uint64_t last,
+                            int *status)
+{
+    uint64_t stopped = 0;
+    uint64_t limit = settings->limit;
+    uint64_t shown = show_range(settings, view->log, first, last, &stopped, status);
+    for (unsigned stuck = 0; *status == WAL_ECOMPACTED && stuck < STUCK_MAX && !interrupted();) {
+        uint64_t kept_from = settings->reverse ? first : stopped;
+        last = settings->reverse ? stopped : last;
+        view_close(view);
+        if (view_open(view, settings->path) > EXIT_NEGATIVE || view->log == NULL) {
+            *status = view->status != 0 ? view->status : WAL_ESYSTEM;
+            break;
+        }
+        first = wal_first_index(view->log) > kept_from ? wal_first_index(view->log) : kept_from;
+        stuck = first > kept_from ? 0 : stuck + 1; /* Gone, though the log says that it is there. */
+        if (first > kept_from) {
+            complain("note: records %" PRIu64 " to %" PRIu64 " were removed before they were shown", kept_from,
+                     (first <= last ? first : last + 1) - 1);
+        }
+        *status = 0;
+        settings->limit = limit - shown;
+        shown += first <= last ? show_range(settings, view->log, first, last, &stopped, status) : 0;
+    }
+    settings->limit = limit;
     return shown;
 }
 
@@ -150,11 +192,12 @@ static int dump_log(struct settings *settings)
     records_begin(settings);
     if (first <= last) {
         int status;
-        uint64_t shown = records_show(settings, view.log, first, last, &status);
+        uint64_t shown = show_moving(settings, &view, first, last, &status);
         if (shown == 0 && settings->segment != 0) {
             complain("note: none of these records is in segment %" PRIu64, settings->segment);
         }
-        int told = view_status(&view, status);
+        int told = view.log == NULL ? exit_code_of(status) : view_status(&view, status);
+        told = status == WAL_ECOMPACTED ? EXIT_DISK : told; /* A log that moves is not damaged. */
         code = told > code ? told : code;
     }
     view_close(&view);
