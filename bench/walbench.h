@@ -24,9 +24,9 @@
 
 enum exit_code {
     EXIT_MEASURED = 0,
-    EXIT_ASSERTION = 1, /* An assertion, a profile's threshold, or a comparison says no. */
+    EXIT_ASSERTION = 1, /* An assertion, a profile's threshold, or a comparison says no, or nothing has decided it. */
     EXIT_USAGE = 2,
-    EXIT_SETUP = 3,       /* I/O, a full disk, no room, a forced engine that is not there. */
+    EXIT_SETUP = 3,       /* I/O, a full disk, no room, a forced engine that is not there, every row skipped. */
     EXIT_MEANINGLESS = 4, /* There is no disk to measure. */
     EXIT_INTERRUPTED = 130
 };
