@@ -370,6 +370,59 @@ static void test_p8_appending_allocates_nothing(void **state)
     assert_int_equal(atomic_load(&meter.live_bytes), 0);
 }
 
+static unsigned descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+/* Reads a log of many segments: memory and descriptors stay at segments_mapped_max. */
+static void read_within_bounds(const char *directory, uint32_t flags, uint32_t segments_max)
+{
+    struct meter meter = {0};
+    struct wal_allocator allocator = {metered_allocate, metered_release, &meter};
+    struct wal_options options = tiny(flags);
+    struct wal *log = NULL;
+    struct wal_stats stats;
+    options.segments_mapped_max = 2;
+    options.segments_max = segments_max;
+    options.allocator = &allocator;
+    assert_int_equal(wal_open(directory, &options, &log, NULL), 0);
+    uint64_t durable = wal_durable_index(log);
+    unsigned files_before = descriptors();
+    unsigned long bytes_before = atomic_load(&meter.live_bytes);
+    assert_true(sample_range_is_right(log, 1, durable));
+    unsigned files = descriptors();
+    wal_stats(log, &stats);
+    assert_true(stats.segments > 20);
+    assert_true(files <= files_before + options.segments_mapped_max);
+    assert_true(atomic_load(&meter.live_bytes) <= bytes_before + options.segments_mapped_max * BLOCK);
+    assert_int_equal(wal_close(log), 0);
+    assert_int_equal(atomic_load(&meter.live_bytes), 0);
+}
+
+static void test_p8_reading_keeps_to_the_maps_of_the_options(void **state)
+{
+    struct wal_options options = tiny(WAL_CREATE | WAL_NO_THREADS);
+    struct wal *log = NULL;
+    struct wal_stats stats;
+    assert_int_equal(wal_open(*state, &options, &log, NULL), 0);
+    for (int i = 0; i < 300; i++) {
+        assert_int_equal(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL), 0);
+        assert_int_equal(sample_commit(log, 1), 0);
+    }
+    wal_stats(log, &stats);
+    assert_int_equal(wal_close(log), 0);
+    read_within_bounds(*state, WAL_READ_ONLY, 0);
+    read_within_bounds(*state, WAL_NO_THREADS, 0);
+    /* A writer that has no room for a further segment, and says so all the time. */
+    read_within_bounds(*state, WAL_NO_THREADS, (uint32_t)(stats.segments + stats.segments_ready));
+    read_within_bounds(*state, 0, (uint32_t)(stats.segments + stats.segments_ready));
+}
+
 static void *commit_one(void *context)
 {
     struct waiter *waiter = context;
@@ -522,6 +575,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_p6_no_room_for_a_segment, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_p7_every_wrong_byte_is_an_error, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_p8_appending_allocates_nothing, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_p8_reading_keeps_to_the_maps_of_the_options, scratch_setup,
+                                        scratch_teardown),
         cmocka_unit_test_setup_teardown(test_p8_full_buffers, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_p8_full_buffers_of_a_loop, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_p9_one_writer_many_readers, scratch_setup, scratch_teardown),

@@ -303,7 +303,8 @@ static bool drop_a_map(struct wal *log)
     struct segment *oldest = NULL;
     for (uint32_t i = 0; i < log->table.count; i++) {
         struct segment *segment = log->table.list[i];
-        bool idle = (segment->state == SEGMENT_SEALED || segment->state == SEGMENT_RETIRED) && segment->pins == 0;
+        bool retired = segment->state == SEGMENT_RETIRED && !log->preparing; /* Else it may be the one at work. */
+        bool idle = (segment->state == SEGMENT_SEALED || retired) && segment->pins == 0;
         if (segment->map.entries != NULL && segment->state != SEGMENT_READY) {
             mapped++;
             oldest = idle && (oldest == NULL || segment->last_use < oldest->last_use) ? segment : oldest;
@@ -317,12 +318,19 @@ static bool drop_a_map(struct wal *log)
     return true;
 }
 
+void prepare_drop_maps(struct wal *log)
+{
+    while (drop_a_map(log)) {
+    }
+}
+
 int prepare_step(struct wal *log, bool *more)
 {
     *more = false;
     if (log->read_only || log->unanchored || log->poison != 0 || log->preparing) {
         return log->poison != 0 ? WAL_EPOISONED : 0;
     }
+    prepare_drop_maps(log); /* First: what follows may have no room for long. */
     if (log->no_room && now_ns() - log->no_room_ns < RETRY_NS && table_count(&log->table, SEGMENT_RETIRED) == 0) {
         return log->no_room_status;
     }
@@ -331,7 +339,7 @@ int prepare_step(struct wal *log, bool *more)
         *more = status == 0;
         return status;
     }
-    *more = remove_surplus(log) || drop_a_map(log);
+    *more = remove_surplus(log);
     return 0;
 }
 

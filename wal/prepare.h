@@ -15,6 +15,9 @@ int prepare_step(struct wal *log, bool *more);
 /* Makes segment `number` ready, by recycling or anew. The lock held; given up during I/O. */
 int prepare_segment(struct wal *log, uint64_t number);
 
+/* Gives up maps and files of the segments that were read longest ago, down to segments_mapped_max. The lock held. */
+void prepare_drop_maps(struct wal *log);
+
 /* For an append that waits on a handle without a helper thread. 0: look again. */
 int prepare_inline(struct wal *log);
 

@@ -5,7 +5,8 @@
  * them, up to the durable end, for whoever goes on - and each record passed on the way is verified. Sequential reads
  * find the next record in the buffer and touch neither disk nor map.
  *
- * A sealed segment whose map is not in memory is scanned once; the map is kept until too many are.
+ * A sealed segment whose map is not in memory is scanned once; the map is kept until too many are: then that of the
+ * segment that was read longest ago is given up, by the reader itself.
  *
  * What can fail, and what is left: a record that does not verify is WAL_ECORRUPT with its place in wal_errmsg; others
  * are not concerned. A disk error is WAL_EIO. Nothing here poisons or changes the log.
@@ -13,7 +14,7 @@
  * Invariants: only bytes below the durable end are read, and those never change under one (segment, salt); no byte is
  * given out that its record's checksum did not cover; a run is looked up again when the log's generation has changed.
  *
- * May include: read.h, memory.h, scan.h, window.h, bytes.h, check.h, zoo.h. */
+ * May include: read.h, memory.h, prepare.h, scan.h, window.h, bytes.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/read.h"
@@ -21,6 +22,7 @@
 #include "wal/bytes.h"
 #include "wal/check.h"
 #include "wal/memory.h"
+#include "wal/prepare.h"
 #include "wal/scan.h"
 #include "wal/window.h"
 #include "wal/zoo.h"
@@ -118,7 +120,9 @@ static int ensure_map(struct wal *log, struct segment *segment)
     }
     segment->map = scanned.map;
     segment->map_damaged = damaged;
-    (void)pthread_cond_signal(&log->helper_wake); /* One map more than before: perhaps one too many. */
+    segment->pins++;        /* Not this one, even when all others are being read. */
+    prepare_drop_maps(log); /* One map more than before: perhaps one too many. There may be no helper to see to it. */
+    segment->pins--;
     return 0;
 }
 

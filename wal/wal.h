@@ -195,7 +195,8 @@ struct wal_options {
     uint32_t segments_ready;        /* 2. Prepared ahead; 2 to 16. */
     uint32_t segments_pool_max;     /* 4. Retired files kept for recycling; at most 1,024; the surplus is removed. */
     uint32_t segments_max; /* 4,096. Files of the log at once; at most 65,536. At the bound appends get WAL_ENOSPC. */
-    uint32_t segments_mapped_max; /* 8. Segments whose record offsets are held in memory; at least 2. */
+    uint32_t segments_mapped_max; /* 8. Segments whose record offsets are held in memory, and their files open; at least
+                                     2. */
     uint32_t idle_mark_ms;        /* 50. Quiet time after which the last batch is covered by a mark. */
     uint64_t known_durable_index; /* 0: none. An index the caller knows was durable; a log that ends before it is
                                      corrupt. */
