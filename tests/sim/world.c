@@ -390,6 +390,7 @@ void world_start(struct world *world, unsigned id)
                                                      .cache_bytes = 4096,
                                                      .unapplied_bytes = 64 << 10,
                                                      .uncommitted_bytes = 64 << 10,
+                                                     .lease_reads = world->options.lease_reads,
                                                      .check_everything = true},
                                             .cluster_id = CLUSTER_ID,
                                             .session = ++world->sessions,
@@ -504,6 +505,12 @@ uint64_t world_log_entries(struct world *world, unsigned id)
 {
     const struct raftcore_node *node = world->nodes[id].node;
     return node == NULL ? 0 : wal_last_index(node->storage.log) + 1 - wal_first_index(node->storage.log);
+}
+
+uint64_t world_kept_commit(const struct world *world, unsigned id)
+{
+    const struct raftcore_node *node = world->nodes[id].node;
+    return node == NULL ? 0 : node->storage.metadata.hard.commit;
 }
 
 void world_watch(struct world *world, const struct world_watch *watch)

@@ -22,6 +22,7 @@ struct world_options {
     uint64_t seed;
     unsigned voters;
     uint64_t snapshot_bytes; /* Of entries, between two snapshots. */
+    bool lease_reads;        /* Leaders may answer reads by a lease. */
     FILE *trace;             /* NULL, or where the story goes. */
 };
 
@@ -70,7 +71,14 @@ uint64_t world_local_ns(const struct world *world, unsigned id);
 bool world_is_damaged(struct world *world, unsigned id);
 /* One sector of what it has on its disk is another from now on. False: there was none to be had. */
 bool world_damage(struct world *world, unsigned id);
+/* Every sector of its log that holds this value of a command is rotten from now on, and so many in front of it, be the
+ * node up or down. False: none does. */
+bool world_rot_entry(struct world *world, unsigned id, uint64_t value, unsigned sectors_before);
+/* A sector in the middle of its snapshot of this index. False: it has none. */
+bool world_rot_snapshot(struct world *world, unsigned id, uint64_t index);
 void world_fail_disk(struct world *world, unsigned id, unsigned operation, int error);
+/* As that, but of the directory of snapshots, always. */
+void world_fail_snapshots(struct world *world, unsigned id, unsigned operation, int error);
 void world_fill_disk(struct world *world, unsigned id, bool full);
 void world_stall_disk(struct world *world, unsigned id, bool stalled);
 /* Each operation of any node's log takes up to so much longer. */
@@ -84,6 +92,8 @@ unsigned world_leader(struct world *world);
 uint64_t world_applied_most(const struct world *world);
 /* In its log on the disk; 0: it is down. */
 uint64_t world_log_entries(struct world *world, unsigned id);
+/* The commit index that it gave its log to keep; 0: none, or it is down. */
+uint64_t world_kept_commit(const struct world *world, unsigned id);
 
 /* --- the network --------------------------------------------------------------------------------- */
 

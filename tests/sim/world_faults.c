@@ -125,11 +125,75 @@ bool world_damage(struct world *world, unsigned id)
     return false;
 }
 
+/* All of its bytes: whatever is in it does not read. */
+static void rot_sector(struct world *world, unsigned id, struct sim_disk *sim, unsigned file, uint64_t offset)
+{
+    struct sim_node *node = &world->nodes[id];
+    uint8_t bytes[SIM_SECTOR_BYTES];
+    uint64_t size;
+    memcpy(bytes, sim_disk_file_bytes(sim, file, &size) + offset, sizeof(bytes));
+    for (unsigned i = 0; i < sizeof(bytes); i++) {
+        bytes[i] ^= 0x5a;
+    }
+    sim_disk_damage(sim, file, offset, bytes);
+    world_tell(world, "n%u: a sector of %s at %" PRIu64 " is rotten", id, sim_disk_file_name(sim, file), offset);
+    world->counts.damages++;
+    node->damaged = node->ever_damaged = true;
+    node->looked_at = false;
+}
+
+bool world_rot_entry(struct world *world, unsigned id, uint64_t value, unsigned sectors_before)
+{
+    struct sim_disk *sim = node_disk_log(world->nodes[id].disk);
+    bool found = false;
+    for (unsigned file = 0; sim != NULL && file < sim_disk_file_count(sim); file++) {
+        uint64_t size, at = 0;
+        const uint8_t *all = sim_disk_file_bytes(sim, file, &size);
+        for (; at + sizeof(value) <= size; at += sizeof(value)) { /* Payloads are aligned. */
+            uint64_t sector = at / SIM_SECTOR_BYTES;
+            if (memcmp(all + at, &value, sizeof(value)) != 0 || sector < sectors_before) {
+                continue;
+            }
+            found = true;
+            for (uint64_t i = sector - sectors_before; i <= sector; i++) {
+                rot_sector(world, id, sim, file, i * SIM_SECTOR_BYTES);
+            }
+            at = (sector + 1) * SIM_SECTOR_BYTES - sizeof(value); /* It holds the value twice. */
+        }
+    }
+    return found;
+}
+
+bool world_rot_snapshot(struct world *world, unsigned id, uint64_t index)
+{
+    struct sim_disk *sim = node_disk_snapshots(world->nodes[id].disk);
+    char name[SIM_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "snapshot-%016" PRIx64, index);
+    for (unsigned file = 0; sim != NULL && file < sim_disk_file_count(sim); file++) {
+        uint64_t size, sectors;
+        (void)sim_disk_file_bytes(sim, file, &size);
+        sectors = size / SIM_SECTOR_BYTES;
+        if (strcmp(sim_disk_file_name(sim, file), name) == 0 && sectors > 0) {
+            rot_sector(world, id, sim, file, sectors / 2 * SIM_SECTOR_BYTES);
+            return true;
+        }
+    }
+    return false;
+}
+
 void world_fail_disk(struct world *world, unsigned id, unsigned operation, int error)
 {
     struct sim_node *node = &world->nodes[id];
     struct sim_disk *sim = world_random(world, 3) == 0 ? node_disk_snapshots(node->disk) : node_disk_log(node->disk);
     if (node->node != NULL && sim != NULL && world->now_ns >= node->safe_at_ns) {
+        sim_disk_fail(sim, SIM_FAULT_ERROR, operation, error);
+    }
+}
+
+void world_fail_snapshots(struct world *world, unsigned id, unsigned operation, int error)
+{
+    struct sim_disk *sim = node_disk_snapshots(world->nodes[id].disk);
+    if (world->nodes[id].node != NULL && sim != NULL) {
         sim_disk_fail(sim, SIM_FAULT_ERROR, operation, error);
     }
 }
