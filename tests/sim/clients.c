@@ -117,7 +117,7 @@ static void try_node(struct clients *clients, struct client *client)
     client->request = ++clients->requests;
     client->node = id;
     if (node != NULL && client->kind == HISTORY_READ) {
-        reason = raftcore_node_read(node, world_local_ns(world, id), client->request, false);
+        reason = raftcore_node_read(node, world_local_ns(world, id), client->request, world_lease_reads(world));
     } else if (node != NULL) {
         uint8_t bytes[sizeof(client->command) + 200] = {0};
         memcpy(bytes, &client->command, sizeof(client->command));

@@ -121,13 +121,17 @@ void run_seed(uint64_t seed, FILE *trace, struct run_result *result)
 {
     memset(result, 0, sizeof(*result));
     uint64_t dice = kv_mix(seed);
-    const struct world_options options = {
-        .seed = seed, .voters = dice % 4 == 0 ? 5 : 3, .snapshot_bytes = dice % 3 == 0 ? 6000 : 30000, .trace = trace};
+    const struct world_options options = {.seed = seed,
+                                          .voters = dice % 4 == 0 ? 5 : 3,
+                                          .snapshot_bytes = dice % 3 == 0 ? 6000 : 30000,
+                                          .lease_reads = (dice >> 24) % 6 == 0,
+                                          .trace = trace};
     struct world *world = world_new(&options);
     struct storms *storms = storms_new(world);
     struct clients *clients = clients_new(world, 3 + (unsigned)(dice >> 8) % 4, (20 + (dice >> 16) % 100) * MS);
     result->weather = storms_name(storms);
-    world_tell(world, "seed %" PRIu64 ": %u nodes, weather: %s", seed, options.voters, result->weather);
+    world_tell(world, "seed %" PRIu64 ": %u nodes, weather: %s%s", seed, options.voters, result->weather,
+               options.lease_reads ? "; reads by lease, clocks do not jump" : "");
     for (unsigned id = 1; id <= options.voters; id++) {
         world_start(world, id);
     }

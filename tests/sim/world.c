@@ -463,6 +463,11 @@ uint64_t world_log_id(const struct world *world, unsigned id)
 
 /* --- looking ------------------------------------------------------------------------------------- */
 
+bool world_lease_reads(const struct world *world)
+{
+    return world->options.lease_reads;
+}
+
 unsigned world_node_count(const struct world *world)
 {
     return world->count;

@@ -53,6 +53,7 @@ void world_at(struct world *world, uint64_t delay_ns, void (*call)(void *context
 /* --- nodes, by id from 1 ------------------------------------------------------------------------- */
 
 unsigned world_node_count(const struct world *world);
+bool world_lease_reads(const struct world *world);
 struct raftcore_node *world_node(struct world *world, unsigned id); /* NULL: it is down. */
 const struct kv *world_kv(const struct world *world, unsigned id);
 /* Lets a node that was given something carry it out. */
