@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
 """waldump's record commands: what is followed, what is taken in, and which numbers are meant."""
+import base64
+import csv
+import io
 import json
 import os
 import shutil
@@ -59,6 +62,51 @@ class Ranges(Scratch):
             run("import", target, data=out)
             row, = rows("meta", target, code=1)
             self.assertEqual((row["first"], row["last"]), (first, first - 1))
+
+
+class Keys(Scratch):
+    def check_keys(self, found):
+        by_schema = {}
+        for row in found:
+            by_schema.setdefault(row["schema"], set()).add(tuple(row))
+        for schema, keys in by_schema.items():
+            self.assertEqual(len(keys), 1, schema)
+        return {schema: keys.pop() for schema, keys in by_schema.items()}
+
+    def test_each_schema_has_one_set_of_keys(self):
+        torn = GOLDEN + "torn"
+        bad = self.golden("closed")
+        live = rows("dump", bad)[0]
+        with open(os.path.join(bad, f"{live['segment']:020d}.wal"), "r+b") as file:
+            file.seek(live["offset"] + 24)
+            file.write(b"\xff\xfe\xfd")
+        found = []
+        for path in (torn, bad):
+            found += rows("dump", "--view=physical", path) + rows("dump", "--view=physical", "--payload=hex", path)
+            found += rows("stat", path) + rows("stat", "--by=segment", path)
+        found += rows("dump", torn) + rows("dump", "--payload=text", torn) + rows("tail", torn) + rows("get", torn, rows("dump", torn)[0]["index"])
+        self.assertIn("bad", {row.get("state") for row in found})
+        self.assertEqual(set(self.check_keys(found)), {"waldump.physical/1", "waldump.stat/1", "waldump.record/1"})
+
+    def test_csv_has_as_many_cells_everywhere(self):
+        for command in (["dump", "--view=physical"], ["dump", "--view=physical", "--payload=hex"], ["stat", "--by=segment"], ["format"], ["ls"]):
+            out, _ = run(*command, "--format=csv", *([] if command == ["format"] else [GOLDEN + "torn"]))
+            table = list(csv.reader(io.StringIO(out.decode())))
+            self.assertEqual({len(row) for row in table}, {len(table[0])}, command)
+
+    def test_every_command_speaks_json(self):
+        path = self.path("log")
+        payload = bytes(range(256))
+        lines = export_lines([(1, 7, payload), (2, 8, b"")])
+        out, _ = run("import", "--json", path, data=lines)
+        row = json.loads(out)
+        self.assertEqual((row["schema"], row["records"], row["first"], row["last"], row["complete"]), ("waldump.import/1", 2, 1, 2, True))
+        out, _ = run("import", "--json", self.path("half"), data=b"".join(lines.splitlines(keepends=True)[:2]), code=3)
+        self.assertEqual((json.loads(out)["records"], json.loads(out)["complete"]), (1, False))
+        self.assertEqual(run("export", "--json", path)[0], run("export", path)[0])
+        row, = rows("get", path, 1)
+        self.assertEqual((row["index"], row["tag"], row["size"], base64.b64decode(row["payload"])), (1, 7, 256, payload))
+        self.assertEqual(run("get", path, 1)[0], payload)
 
 
 class Diff(Scratch):

@@ -455,10 +455,23 @@ static void show_import(const struct import *import, int code)
 {
     const char *path = import->settings->path;
     uint64_t first = import->next_index - import->batch_count - import->records;
-    if (code == 0 && !import->settings->quiet) {
+    struct emit *emit = &import->settings->emit;
+    if (!import->settings->quiet && emit->format != EMIT_TEXT) {
+        static const struct emit_column columns[] = {
+            {"path", -20}, {"records", 10}, {"first", 10}, {"last", 10}, {"complete", 8}};
+        emit_begin(emit, "waldump.import/1", columns, 5);
+        emit_row(emit);
+        emit_text(emit, "path", path);
+        emit_u64(emit, "records", import->records);
+        emit_u64(emit, "first", first);
+        emit_u64(emit, "last", first + import->records - 1);
+        emit_bool(emit, "complete", code == 0);
+        emit_end(emit);
+    } else if (code == 0 && !import->settings->quiet) {
         (void)printf("%s: %" PRIu64 " records, first index %" PRIu64 ", durable, closed in order\n", shown(path),
                      import->records, first);
-    } else if (code != 0) {
+    }
+    if (code != 0) {
         complain("%s holds %" PRIu64 " records from index %" PRIu64 " on: not the whole export", path, import->records,
                  first);
     }

@@ -558,12 +558,49 @@ static const struct {
     {"flag_clears_doubt", BATCH_CLEARS_DOUBT, "of data and truncate"},
 };
 
+/* CSV has one heading: both kinds of rows have all of its columns. */
+static void show_format_csv(struct emit *emit)
+{
+    static const struct emit_column columns[] = {{"constant", 0}, {"value", 0}, {"structure", 0}, {"offset", 0},
+                                                 {"size", 0},     {"field", 0}, {"about", 0}};
+    emit_begin(emit, "waldump.format/1", columns, 7);
+    for (unsigned i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
+        emit_row(emit);
+        emit_text(emit, "constant", constants[i].name);
+        emit_u64(emit, "value", constants[i].value);
+        emit_none(emit, "structure");
+        emit_none(emit, "offset");
+        emit_none(emit, "size");
+        emit_none(emit, "field");
+        emit_text(emit, "about", constants[i].about);
+        emit_end(emit);
+    }
+    for (unsigned id = 0; id < STRUCTURES; id++) {
+        for (unsigned i = 0; i < structures[id].count; i++) {
+            const struct field *field = &structures[id].fields[i];
+            emit_row(emit);
+            emit_none(emit, "constant");
+            emit_none(emit, "value");
+            emit_text(emit, "structure", structures[id].name);
+            emit_u64(emit, "offset", field->offset);
+            emit_u64(emit, "size", field->size);
+            emit_text(emit, "field", field->name);
+            emit_text(emit, "about", field->about);
+            emit_end(emit);
+        }
+    }
+}
+
 int command_format(struct settings *settings)
 {
     static const struct emit_column constant_columns[] = {{"constant", -20}, {"value", 12}, {"about", 0}};
     static const struct emit_column columns[] = {
         {"structure", -9}, {"offset", 6}, {"size", 5}, {"field", -19}, {"about", 0}};
     struct emit *emit = &settings->emit;
+    if (emit->format == EMIT_CSV) {
+        show_format_csv(emit);
+        return EXIT_READABLE;
+    }
     emit_begin(emit, "waldump.constant/1", constant_columns, 3);
     for (unsigned i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
         emit_row(emit);

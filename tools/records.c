@@ -252,6 +252,7 @@ static void show_batch(struct settings *settings, const struct segment_file *fil
     emit_x64(emit, "xxh3", look->head.checksum);
     emit_text(emit, "state", state);
     emit_text(emit, "why", !look->own ? "of the file's earlier life" : whole ? "" : "a record does not verify");
+    emit_none(emit, "payload");
     emit_u64(emit, "mark", look->head.mark);
     emit_x64(emit, "salt", look->head.salt);
     emit_end(emit);
@@ -272,6 +273,9 @@ static void show_bad_record(struct settings *settings, const struct segment_file
     emit_none(emit, "xxh3");
     emit_text(emit, "state", "bad");
     emit_text(emit, "why", format_verdict_text(verdict));
+    emit_none(emit, "payload");
+    emit_none(emit, "mark"); /* Of batches; every row has the same keys. */
+    emit_none(emit, "salt");
     emit_end(emit);
 }
 
@@ -305,6 +309,8 @@ static uint64_t show_batch_records(struct settings *settings, struct segment_fil
         emit_text(emit, "state", look->own ? record_state(liveness, index, file->number, here) : "old");
         emit_text(emit, "why", "");
         emit_payload(settings, &record);
+        emit_none(emit, "mark");
+        emit_none(emit, "salt");
         emit_end(emit);
         shown++;
     }
@@ -370,6 +376,23 @@ int command_dump(struct settings *settings)
 
 /* --- get ----------------------------------------------------------------------------------------- */
 
+/* Raw; or as one row of records, with all of the payload. */
+static int show_payload(struct settings *settings, const struct wal_cursor *cursor, const struct wal_record *record)
+{
+    struct wal_place place;
+    if (settings->emit.format == EMIT_TEXT) {
+        (void)fwrite(record->data, 1, record->size, stdout);
+        return 0;
+    }
+    int status = wal_cursor_place(cursor, &place);
+    if (status == 0) {
+        settings->payload = PAYLOAD_BASE64;
+        records_begin(settings);
+        show_record(settings, record, &place);
+    }
+    return status;
+}
+
 int command_get(struct settings *settings)
 {
     struct view_log view;
@@ -386,7 +409,9 @@ int command_get(struct settings *settings)
     int status = wal_cursor_open(view.log, index, &cursor);
     status = status == 0 ? (index == 0 ? WAL_ECOMPACTED : wal_cursor_next(cursor, &record)) : status;
     if (status == 0) {
-        (void)fwrite(record.data, 1, record.size, stdout);
+        status = show_payload(settings, cursor, &record);
+    }
+    if (status == 0) {
         emit_finish();
         code = EXIT_READABLE;
     } else {

@@ -326,6 +326,7 @@ void emit_payload(struct settings *settings, const struct wal_record *record)
         break;
     case PAYLOAD_LEN:
     case PAYLOAD_NONE:
+        emit_none(emit, "payload"); /* JSON has the key always. */
         break;
     }
 }
