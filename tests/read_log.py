@@ -193,7 +193,7 @@ class Segment:
         self.number = name_number
         self.size = len(self.data)
         self.identity = None
-        sector = self.data[:SECTOR]
+        sector = self.data[:SECTOR].ljust(SECTOR, b"\0")  # Behind its end a file reads as zeros.
         if sector[:8] == b"WALSEGM1" and xxh3(sector[:504], H) == u64(sector, 504):
             major, _, must = struct.unpack_from("<HHI", sector, 8)
             if major > 1 or must:
@@ -208,9 +208,10 @@ class Segment:
 
     def head(self, offset, block):
         """The self-valid header at an offset, or None."""
-        if offset + SECTOR > min(len(self.data), self.size) or u32(self.data, offset + 8) != 0x48434257:
+        sector = self.data[offset:offset + SECTOR].ljust(SECTOR, b"\0")
+        if offset + SECTOR > self.size or u32(sector, 8) != 0x48434257:
             return None
-        head = Head(self.data[offset:offset + SECTOR])
+        head = Head(sector)
         return head if head.ok and head.segment == self.number and head.place == offset // block else None
 
     def anchor(self, block):
@@ -219,7 +220,7 @@ class Segment:
 
     def seal(self, block):
         at = self.size - block
-        sector = self.data[at:at + SECTOR] if at >= 0 else b""
+        sector = self.data[at:at + SECTOR].ljust(SECTOR, b"\0") if at >= 0 else bytes(SECTOR)
         if sector[:8] != b"WALSEAL1" or xxh3(sector[:504], H) != u64(sector, 504) or u64(sector, 24) != self.number or u64(sector, 104) != at:
             return None
         if not 0 < u64(sector, 40) <= NUMBER_MAX:

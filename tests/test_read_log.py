@@ -692,6 +692,29 @@ class Uncertain(Judged):
         self.check(log, 9)
 
 
+class ShortFiles(unittest.TestCase):
+    """A file reads as zeros behind its end, wherever in a sector that is."""
+
+    def judge(self, golden, segment, size):
+        with tempfile.TemporaryDirectory() as folder:
+            path = shutil.copytree("tests/golden/v1.0-" + golden, os.path.join(folder, "log"))
+            os.truncate(os.path.join(path, f"{segment:020d}.wal"), size)
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+                code = read_log.main(["--json", path])
+            return json.loads(out.getvalue())["row"] if out.getvalue() else code
+
+    def test_no_size_of_a_file_is_too_short_to_be_judged(self):
+        for segment in (7, 8, 9):
+            for size in (*range(0, 16), 100, 503, 504, 505, 511, 513, 600, 1000, 1023, 4000, 6154, 7679, 7681, 7700, 8191):
+                self.assertIn(self.judge("closed", segment, size), (*range(2, 12), 3), (segment, size))
+
+    def test_a_header_whose_sector_is_cut_off_behind_it_still_reads(self):
+        self.assertEqual(self.judge("closed", 7, 1000), 4)  # Its opening anchor reads; the end that the next one names does not.
+        self.assertEqual(self.judge("closed", 7, 530), 3)
+        self.assertEqual(self.judge("corrupt", 5, 7000), 6)
+
+
 class NoLog(Judged):
     """Y1."""
 
