@@ -277,6 +277,8 @@ install: all
 	ln -sf libwal.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libwal.so
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(TOOLS) $(OUT)/walbench $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/doc/libwal
+	install -m 644 wal/FORMAT.md $(DESTDIR)$(PREFIX)/share/doc/libwal
 	install -m 644 tools/waldump.1 bench/walbench.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 tools/waldump.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/waldump
 	install -m 644 bench/walbench.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/walbench

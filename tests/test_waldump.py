@@ -154,9 +154,25 @@ class CommandLine(Scratch):
         script = ("source tools/waldump.bash; PATH=%s:$PATH; COMP_WORDS=(%s); COMP_CWORD=%d; _waldump; printf '%%s\\n' \"${COMPREPLY[@]}\"")
         folder = os.path.dirname(WALDUMP)
         for words, wanted in ((["waldump", "ex"], {"explain", "export"}), (["waldump", "verify", "--st"], {"--strict"}),
-                              (["waldump", "dump", "--view", "ph"], {"physical"})):
+                              (["waldump", "dump", "--view", "ph"], {"physical"}), (["waldump", "help", "exp"], {"explain", "export"}),
+                              (["waldump", "dump", "--type", "l"], {"list"}), (["waldump", "dump", "--type", "=", "l"], {"list"}),
+                              (["waldump", "dump", "--de"], set()), (["waldump", "dump", "--of"], set()),
+                              (["waldump", "dump", "--li"], {"--limit"}), (["waldump", "hex", "--payload", "t"], set())):
             done = subprocess.run(["bash", "-c", script % (folder, " ".join(words), len(words) - 1)], capture_output=True, text=True, check=True)
             self.assertEqual(set(done.stdout.split()), wanted)
+
+    def test_what_the_manual_points_to_is_installed(self):
+        done = subprocess.run(["make", "-n", "install", "DESTDIR=" + self.path("stage"), "PREFIX=/usr"], capture_output=True, text=True, check=True)
+        self.assertRegex(done.stdout, r"install -m 644 wal/FORMAT\.md \S*/stage/usr/share/doc/libwal\b")
+        with open("tools/waldump.1", encoding="utf-8") as file:
+            self.assertIn("share/doc/libwal", file.read())
+
+    def test_hex_refuses_forms_that_it_does_not_have(self):
+        path = GOLDEN + "torn"
+        index = rows("dump", path)[0]["index"]
+        for form in ("text", "base64"):
+            self.assertIn("len, hex or none", run("hex", path, index, "--payload=" + form, code=2)[1])
+        self.assertNotEqual(run("hex", path, index, "--payload=hex")[0], run("hex", path, index, "--payload=len")[0])
 
     def test_places_that_are_no_logs(self):
         os.mkdir(self.path("empty"))

@@ -278,6 +278,10 @@ int command_hex(struct settings *settings)
         complain("hex wants an INDEX or --offset SEG:OFF, one of them");
         return EXIT_USAGE;
     }
+    if (settings->payload == PAYLOAD_TEXT || settings->payload == PAYLOAD_BASE64) {
+        complain("hex --payload wants len, hex or none: hex shows the bytes, and beside them their characters");
+        return EXIT_USAGE;
+    }
     int code = settings->second != NULL ? place_of_index(settings) : EXIT_READABLE;
     code = code == 0 ? open_site(settings, &segments, &site) : code;
     if (code == 0) {

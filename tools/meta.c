@@ -3,7 +3,8 @@
  * The happy path: the library opens the log read only and gives the newest metadata. Their meaning is their writer's:
  * those of a Raft node are shown field by field, others as bytes.
  *
- * What can fail: a log without metadata: exit code 1, said on stderr.
+ * What can fail: a log without metadata, though it may be healthy: exit code 1, as for an index that is not there, said
+ * on stderr.
  *
  * Invariants: metadata are shown as bytes always: they are the operator's own, and small. What JSON says of any log, it
  * says of a Raft node's too; the fields are added behind it. */
