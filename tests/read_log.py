@@ -357,6 +357,8 @@ class Log:
 
     def opening_anchor(self, segment):
         anchor = segment.anchor(self.block)
+        if anchor and not segment.identity:
+            segment.size = max(segment.size, 16 * self.block)
         if anchor and anchor.uuid != self.uuid:
             raise NotALog(f"segment {segment.number} belongs to another log")
         return anchor

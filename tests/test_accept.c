@@ -645,6 +645,31 @@ static void test_a_newest_file_that_is_short_is_accepted_once(void **state)
     assert_int_equal(status.st_size, 24 * BLOCK);
 }
 
+/* Without its identity the newest file tells no size; but no segment has fewer than 16 blocks. */
+static void test_a_newest_file_without_identity_and_end_is_no_clean_end(void **state)
+{
+    static const off_t left[] = {BLOCK + 512, 2 * BLOCK, 15 * BLOCK};
+    for (unsigned i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+        char directory[SCRATCH_PATH_BYTES];
+        char path[SCRATCH_PATH_BYTES];
+        char name[16];
+        struct model model;
+        (void)snprintf(name, sizeof(name), "log%u", i);
+        scratch_join(directory, *state, name);
+        uint64_t newest = make_rolled_log(&model, directory);
+        file_of(&model, newest, path);
+        destroy_block(&model, (struct wal_place){.segment = newest, .offset = 0});
+        assert_int_equal(truncate(path, left[i]), 0);
+        struct wal_options options = WAL_OPTIONS_INIT;
+        options.flags = WAL_READ_ONLY;
+        assert_int_equal(wal_open(directory, &options, &model.log, &model.verdict), 0);
+        assert_true(model.verdict.kind == WAL_VERDICT_UNCERTAIN || model.verdict.kind == WAL_VERDICT_CORRUPT);
+        model_close(&model);
+        accept_and_expect_doubt(&model);
+        expect_usable(&model);
+    }
+}
+
 /* --- the largest index --------------------------------------------------------------------------- */
 
 static void test_indexes_end_where_the_header_says(void **state)
@@ -720,6 +745,7 @@ int main(void)
         TEST(test_few_descriptors_cost_no_records),
         TEST(test_a_newest_file_without_content_is_no_torn_end),
         TEST(test_a_newest_file_that_is_short_is_accepted_once),
+        TEST(test_a_newest_file_without_identity_and_end_is_no_clean_end),
         TEST(test_a_reader_gets_the_newest_metadata_behind_damage),
         TEST(test_indexes_end_where_the_header_says),
     };

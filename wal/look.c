@@ -56,7 +56,14 @@ enum format_verdict look_head(struct recovery *recovery, struct segment *segment
 bool look_opening_anchor(struct recovery *recovery, struct segment *segment, struct format_head *head)
 {
     uint64_t offset = FORMAT_FIRST_BATCH_BLOCK * (uint64_t)recovery->shape.block_bytes;
-    return look_head(recovery, segment, offset, head) == FORMAT_OK && head->kind == BATCH_ANCHOR;
+    uint64_t least_bytes = (uint64_t)FORMAT_SEGMENT_BLOCKS_MIN * recovery->shape.block_bytes;
+    if (look_head(recovery, segment, offset, head) != FORMAT_OK || head->kind != BATCH_ANCHOR) {
+        return false;
+    }
+    if (segment->bytes < least_bytes) {
+        segment->bytes = least_bytes; /* Its identity does not say, and what is left of the file is no measure. */
+    }
+    return true;
 }
 
 int look_identity(struct recovery *recovery, struct segment *segment, struct format_identity *identity,

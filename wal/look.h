@@ -65,6 +65,7 @@ int look_sector(struct recovery *recovery, struct segment *segment, uint64_t off
 enum format_verdict look_head(struct recovery *recovery, struct segment *segment, uint64_t offset,
                               struct format_head *head);
 
+/* Does the segment begin? Then it has the fewest blocks of a segment at least, whatever is left of its file. */
 bool look_opening_anchor(struct recovery *recovery, struct segment *segment, struct format_head *head);
 
 /* Opens the file and reads its identity. *verdict says what was found; the segment's size and prefill are noted. */
