@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -580,6 +581,47 @@ static void test_forged_numbers_are_refused(void **state)
     }
 }
 
+static void *take_little(void *context, size_t bytes, size_t align)
+{
+    (void)context;
+    return bytes < (size_t)1 << 30 ? aligned_alloc(align, (bytes + align - 1) / align * align) : NULL;
+}
+
+static void give_back(void *context, void *memory, size_t bytes)
+{
+    (void)context;
+    (void)bytes;
+    free(memory);
+}
+
+/* A file of some blocks that claims to be one of 4 GiB, and one batch in it all of that. */
+static void test_a_small_file_that_claims_much_costs_little(void **state)
+{
+    uint8_t sector[FORMAT_SECTOR_BYTES] = {0};
+    make_log(*state, 1);
+    scratch_read(*state, 1, 0, sector, sizeof(sector));
+    struct format_identity identity;
+    assert_int_equal(format_identity_decode(sector, &identity), FORMAT_OK);
+    identity.segment_bytes = FORMAT_SEGMENT_BYTES_MAX - BLOCK;
+    format_identity_encode(&identity, sector);
+    scratch_write(*state, 1, 0, sector, sizeof(sector));
+    struct format_head head;
+    scratch_read(*state, 1, 3 * BLOCK, sector, sizeof(sector)); /* Behind two anchors, the first batch. */
+    assert_int_equal(format_head_decode(sector, sizeof(sector), &head), FORMAT_OK);
+    head.used_bytes = 0xf0000000u;
+    memset(sector, 0, sizeof(sector));
+    format_head_encode(&head, sector);
+    scratch_write(*state, 1, 3 * BLOCK, sector, sizeof(sector));
+    const struct wal_allocator allocator = {.allocate = take_little, .release = give_back};
+    struct wal_options options = tiny(WAL_READ_ONLY);
+    options.allocator = &allocator;
+    struct wal *log = NULL;
+    struct wal_verdict verdict;
+    assert_int_equal(wal_open(*state, &options, &log, &verdict), 0);
+    assert_int_equal(verdict.kind, WAL_VERDICT_CORRUPT); /* A mark behind it covers that batch. */
+    assert_int_equal(wal_close(log), 0);
+}
+
 static void test_a_name_beyond_the_numbers_is_none_of_ours(void **state)
 {
     make_log(*state, 3);
@@ -672,6 +714,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_shorter_than_the_caller_knows, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_cut_short, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_forged_numbers_are_refused, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_a_small_file_that_claims_much_costs_little, scratch_setup,
+                                        scratch_teardown),
         cmocka_unit_test_setup_teardown(test_a_name_beyond_the_numbers_is_none_of_ours, scratch_setup,
                                         scratch_teardown),
         cmocka_unit_test_setup_teardown(test_larger_segments_behind_a_cut_roll, scratch_setup, scratch_teardown),

@@ -161,7 +161,7 @@ static int remember_judged(struct recovery *recovery)
     if (recovery->stop.reason == WALK_FULL) {
         return 0;
     }
-    bool whole = recovery->stop.head_valid && recovery->stop.reason == WALK_BAD_RECORD;
+    bool whole = recovery->stop.head_valid && recovery->stop.reason == WALK_BAD_RECORD && !recovery->stop.beyond_file;
     uint64_t bytes = whole ? format_batch_padded_bytes(&recovery->stop.head, walk->block_bytes) : walk->block_bytes;
     int status;
     const uint8_t *judged = window_at(recovery->window, walk->offset, bytes, &status);

@@ -7,7 +7,8 @@
  * What can fail: reads, which the window turns into noted gaps; memory for a batch larger than the window.
  *
  * Invariants: a batch is accepted whole or not at all; a map holds records of accepted batches only; nothing is
- * concluded from bytes that no checksum covers, save "zero" and "not zero".
+ * concluded from bytes that no checksum covers, save "zero" and "not zero"; no more is read, and no more memory taken,
+ * than the file has bytes.
  *
  * May include: scan.h, bytes.h, check.h, zoo.h. */
 
@@ -95,6 +96,21 @@ static int head_at(struct window *window, uint64_t segment, uint64_t offset, uin
     return 0;
 }
 
+/* Where the file really ends, in whole blocks: behind it there is nothing to look at, whatever its identity says. */
+static uint64_t file_end(struct window *window, uint32_t block_bytes)
+{
+    uint64_t bytes;
+    bool known = window->io->ops->file_bytes(window->io, window->file, &bytes) == 0;
+    return known ? round_up(bytes, block_bytes) : UINT64_MAX;
+}
+
+/* Does the batch claim more bytes than there are? Memory is not to be taken on its word. */
+static bool claims_too_much(struct window *window, const struct walk *walk, const struct format_head *head)
+{
+    return head->used_bytes > window->capacity_bytes &&
+           walk->offset + head->used_bytes > file_end(window, walk->block_bytes);
+}
+
 /* One step of the walk: stop->reason is WALK_FITS when the batch was taken. */
 static int step(struct window *window, struct walk *walk, struct map *map, struct scan_stop *stop)
 {
@@ -112,6 +128,13 @@ static int step(struct window *window, struct walk *walk, struct map *map, struc
     stop->head_valid = true;
     stop->reason = walk_judge(walk, &stop->head);
     if (stop->reason != WALK_FITS) {
+        return 0;
+    }
+    stop->beyond_file = claims_too_much(window, walk, &stop->head);
+    if (stop->beyond_file) {
+        stop->reason = WALK_BAD_RECORD;
+        stop->bytes_verdict = FORMAT_TRUNCATED;
+        stop->read_error = true;
         return 0;
     }
     const uint8_t *bytes = window_at(window, walk->offset, stop->head.used_bytes, &status);
@@ -208,6 +231,8 @@ int scan_evidence(struct window *window, const struct walk *walk, uint64_t segme
 {
     uint32_t block_bytes = walk->block_bytes;
     uint64_t first_offset = offset;
+    uint64_t real_end = file_end(window, block_bytes);
+    end_offset = end_offset < real_end ? end_offset : real_end;
     for (; offset < end_offset; offset += block_bytes) {
         int status;
         const uint8_t *block = window_at(window, offset, block_bytes, &status);
@@ -293,7 +318,7 @@ int scan_proof(struct window *window, const struct walk *walk, const struct scan
 {
     *proof_out = false;
     int status = 0;
-    if (stop->reason == WALK_FULL) {
+    if (stop->reason == WALK_FULL || stop->beyond_file) {
         return 0;
     }
     if (!stop->head_valid) {
@@ -312,6 +337,8 @@ int scan_proof(struct window *window, const struct walk *walk, const struct scan
 int scan_resync(struct window *window, uint64_t segment, uint32_t block_bytes, uint64_t offset, uint64_t end_offset,
                 struct format_head *head_out, uint64_t *offset_out)
 {
+    uint64_t real_end = file_end(window, block_bytes);
+    end_offset = end_offset < real_end ? end_offset : real_end;
     *offset_out = 0;
     for (; offset < end_offset; offset += block_bytes) {
         enum format_verdict verdict;

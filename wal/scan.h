@@ -16,6 +16,7 @@ struct scan_stop {
     enum format_verdict bytes_verdict; /* Of the head at walk.offset, or of the record. */
     bool head_valid;                   /* `head` is self-valid at walk.offset. */
     bool read_error;                   /* The disk could not read there. */
+    bool beyond_file;                  /* A batch larger than the window goes on behind the end of the file. */
     struct format_head head;
     uint32_t bad_record;        /* Ordinal in its batch; with WALK_BAD_RECORD. */
     uint32_t bad_record_offset; /* In the batch. */
