@@ -12,11 +12,12 @@
  * from the first index that the loss may concern. Until that anchor is durable nothing behind the cut is touched, bytes
  * or files, and no name appears that was missing: that is the evidence.
  *
- * May include: cut.h, prepare.h, seal.h, bytes.h, zoo.h. */
+ * May include: cut.h, commit.h, prepare.h, seal.h, bytes.h, zoo.h. */
 
 #include "wal/cut.h"
 
 #include "wal/bytes.h"
+#include "wal/commit.h"
 #include "wal/prepare.h"
 #include "wal/seal.h"
 #include "wal/zoo.h"
@@ -241,8 +242,16 @@ int cut_make_deferred(struct wal *log)
 {
     CHECK(log->anchor_deferred && log->unanchored);
     int status = segment_open_file(log->io, log->tail, true, &log->report);
-    if (status == 0) {
-        status = anchor_in_place(log, &log->deferred_cut);
+    if (status != 0) {
+        return status;
+    }
+    uint64_t offset = log->tail->end_offset;
+    status = anchor_in_place(log, &log->deferred_cut);
+    if (status == WAL_EIO) {
+        /* It may be there or not: a second one in this place, or behind it, would be of another log. */
+        log->anchor_deferred = false;
+        commit_poison(log, "writing the anchor to", log->tail->number, offset, status);
+        return WAL_EPOISONED;
     }
     if (status == 0) {
         log->unanchored = log->anchor_deferred = false;

@@ -14,7 +14,8 @@
  * failure in here leaves the same observations to the next open. */
 int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *verdict);
 
-/* The anchor that cut_make has put off on a full disk (log->anchor_deferred), now, durable. The lock held. */
+/* The anchor that cut_make has put off on a full disk (log->anchor_deferred), now, durable. The lock held.
+ * WAL_EPOISONED when its write fails. */
 int cut_make_deferred(struct wal *log);
 
 #endif
