@@ -91,15 +91,11 @@ static unsigned spend(const char *directory, unsigned most)
     return (unsigned)WEXITSTATUS(status) - 100;
 }
 
-/* A log that was killed with three blocks left: too few for an anchor whenever it is opened. */
-static void leave_three_blocks(const char *directory)
+/* A log that was killed with its last blocks left: too few for an anchor whenever it is opened. */
+static void leave_last_blocks(const char *directory)
 {
-    char trial[SCRATCH_PATH_BYTES];
-    assert_true(snprintf(trial, sizeof(trial), "%s.trial", directory) < (int)sizeof(trial));
-    unsigned all = spend(trial, SPENT_MAX);
-    scratch_remove(trial);
+    unsigned all = spend(directory, SPENT_MAX);
     assert_true(all > 3 && all < SPENT_MAX);
-    assert_int_equal(spend(directory, all - 3), all - 3);
 }
 
 static void truncate_start(struct wal *log)
@@ -114,7 +110,7 @@ static void test_appending_resumes_behind_an_anchor_put_off(void **state)
 {
     char directory[SCRATCH_PATH_BYTES];
     scratch_join(directory, *state, "log");
-    leave_three_blocks(directory);
+    leave_last_blocks(directory);
     struct fault_io *disk = full_disk(directory);
     struct wal *log = open_on(disk, 0);
     struct wal_stats stats;
@@ -139,7 +135,7 @@ static void test_appending_resumes_without_threads(void **state)
 {
     char directory[SCRATCH_PATH_BYTES];
     scratch_join(directory, *state, "log");
-    leave_three_blocks(directory);
+    leave_last_blocks(directory);
     struct fault_io *disk = full_disk(directory);
     struct wal *log = open_on(disk, WAL_NO_THREADS);
     assert_non_null(log);
@@ -172,6 +168,45 @@ static void test_data_does_not_join_a_truncation_in_the_reserve(void **state)
     fault_io_free(disk);
 }
 
+/* A start that frees no segment is not worth the last blocks: neither while the log is full, nor when it is opened
+ * again and again; one that does is. */
+static void test_what_frees_nothing_does_not_use_the_last_blocks(void **state)
+{
+    struct fault_io *disk = fault_disk(*state);
+    struct wal *log = fill_up(disk);
+    struct wal_receipt receipt;
+    unsigned accepted = 0;
+    int result = 0;
+    for (uint64_t first = 2; result == 0; first++) {
+        result = wal_truncate_prefix(log, first, &receipt);
+        result = result == 0 ? wal_wait(log, receipt.ticket) : result;
+        accepted += result == 0;
+        for (unsigned i = 0; i < SPENT_MAX && result == 0; i++) { /* Says nothing, and so may be said for ever. */
+            assert_int_equal(wal_truncate_prefix(log, first, &receipt), 0);
+            assert_int_equal(wal_wait(log, receipt.ticket), 0);
+            assert_int_equal(receipt.ticket, wal_durable_ticket(log));
+        }
+    }
+    assert_true(accepted > 0);
+    assert_int_equal(result, WAL_ENOSPC);
+    assert_int_equal(wal_truncate_suffix(log, wal_last_index(log), &receipt), WAL_ENOSPC);
+    assert_int_equal(wal_close(log), 0);
+    for (unsigned life = 0; life < 10; life++) {
+        log = open_on(disk, WAL_NO_THREADS);
+        assert_non_null(log);
+        assert_int_equal(wal_truncate_prefix(log, wal_first_index(log), NULL), 0);
+        assert_int_equal(wal_truncate_prefix(log, wal_first_index(log) + 1, &receipt), WAL_ENOSPC);
+        assert_int_equal(wal_truncate_prefix(log, wal_last_index(log) + 2, &receipt), WAL_EINDEX);
+        assert_int_equal(wal_close(log), 0);
+    }
+    log = open_on(disk, WAL_NO_THREADS);
+    assert_non_null(log);
+    truncate_start(log);
+    assert_int_equal(sample_commit(log, 1), 0);
+    assert_int_equal(wal_close(log), 0);
+    fault_io_free(disk);
+}
+
 int main(void)
 {
     (void)alarm(60);
@@ -180,6 +215,7 @@ int main(void)
         TEST(test_appending_resumes_behind_an_anchor_put_off),
         TEST(test_appending_resumes_without_threads),
         TEST(test_data_does_not_join_a_truncation_in_the_reserve),
+        TEST(test_what_frees_nothing_does_not_use_the_last_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -263,12 +263,13 @@ int handle_look_again(struct wal *log, struct wal **now_out)
     return open_on_disk(now, now_out, &verdict);
 }
 
-int handle_anchor_deferred(struct wal *log)
+int handle_start_deferred(struct wal *log, uint64_t first_index, bool reset)
 {
     if (!log->anchor_deferred) {
         return 0;
     }
-    int status = open_anchor_deferred(log);
+    int status = stage_may_start(log, first_index, reset); /* The anchor takes a block. */
+    status = status == 0 ? open_anchor_deferred(log) : status;
     if (status == 0 && (log->options.flags & WAL_NO_THREADS) == 0) {
         /* There was nothing to do for it so far. Should it not start, appends make their segments themselves. */
         (void)prepare_start_thread(log);

@@ -14,8 +14,9 @@ int handle_open_io(struct wal_io *io, const struct wal_options *options, struct 
 /* What lies below a read-only handle now, opened a second time, with text in no verdict: while other threads use the
  * first one's disk. To be closed. */
 int handle_look_again(struct wal *log, struct wal **now_out);
-/* The anchor that a full disk put off, if it did, and all that begins with it. The lock held. */
-int handle_anchor_deferred(struct wal *log);
+/* The anchor that a full disk put off, if it did, and all that begins with it: when a START at this index is worth it.
+ * The lock held. */
+int handle_start_deferred(struct wal *log, uint64_t first_index, bool reset);
 int handle_close(struct wal *log);
 
 #endif

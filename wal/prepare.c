@@ -372,9 +372,10 @@ bool prepare_mark(struct wal *log)
         return false;
     }
     /* A mark must not take the last free blocks: open, truncate and close have need of them. */
+    uint64_t least_blocks = log_ready_segments(log) == 0 ? STAGE_LAST_BLOCKS + 1 : 2;
     uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
     uint64_t free_bytes = seal_offset > log->stage_offset ? seal_offset - log->stage_offset : 0;
-    if (free_bytes < 2 * (uint64_t)log->shape.block_bytes || stage_control(log, BATCH_MARK) != 0) {
+    if (free_bytes < least_blocks * log->shape.block_bytes || stage_control(log, BATCH_MARK) != 0) {
         return false;
     }
     POINT(mark);

@@ -10,9 +10,10 @@
  * What can fail: a limit, an unexpected index, no room in the queue or no ready segment (then the caller waits, or gets
  * WAL_EAGAIN), a full disk. Everything is decided before the first change: a refused append leaves nothing behind.
  *
- * The reserve: data is accepted only while, afterwards, at least one ready segment is left. START, TRUNCATE
- * without records, MARK and CLOSE may use that last one: so a full disk can always be truncated, and open finds room
- * for its anchor; the last blocks of all are for truncating alone (cut.c).
+ * The reserve: data is accepted only while, afterwards, at least one ready segment is left. START, TRUNCATE without
+ * records, MARK and CLOSE may use that last one, but for its last blocks: those are for a START that frees a segment,
+ * and for the CLOSE or the anchor in front of it (cut.c). So a full disk can always be truncated, and open finds room
+ * for its anchor.
  *
  * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one
  * batch is open, the last of the queue.
@@ -30,6 +31,13 @@
 
 #include <inttypes.h>
 
+/* How much of a full disk's room a wish may take. */
+enum room {
+    ROOM_BEFORE_RESERVE, /* What leaves a ready segment. */
+    ROOM_OF_RESERVE,     /* All but the last blocks. */
+    ROOM_TO_THE_LAST
+};
+
 /* What the batch to be opened is for. */
 struct wish {
     enum batch_kind kind;
@@ -38,7 +46,7 @@ struct wish {
     uint64_t first_index;
     uint64_t generation; /* Of the log when the wish was checked. */
     bool no_wait;
-    bool may_use_reserve;
+    enum room room;
 };
 
 static int refuse(struct wal *log)
@@ -62,10 +70,12 @@ static int refuse(struct wal *log)
 }
 
 /* Does the wish fit behind the last batch, in the segment that is being filled? */
-static bool fits_segment(const struct wal *log, uint64_t need_bytes)
+static bool fits_segment(const struct wal *log, const struct wish *wish, uint64_t need_bytes)
 {
     uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
-    return log->stage_offset < seal_offset && need_bytes <= seal_offset - log->stage_offset;
+    bool kept = wish->room != ROOM_TO_THE_LAST && log_ready_segments(log) == 0;
+    uint64_t end_offset = seal_offset - (kept ? STAGE_LAST_BLOCKS * (uint64_t)log->shape.block_bytes : 0);
+    return log->stage_offset < end_offset && need_bytes <= end_offset - log->stage_offset;
 }
 
 /* Waits for the preparer, or works in its place. 0: look again. */
@@ -117,8 +127,8 @@ static int find_place(struct wal *log, const struct wish *wish, uint64_t need_by
         commit_advance(log);
         return 0;
     }
-    uint32_t reserve = wish->may_use_reserve ? 0 : reserve_of_data();
-    if (fits_segment(log, need_bytes)) {
+    uint32_t reserve = wish->room != ROOM_BEFORE_RESERVE ? 0 : reserve_of_data();
+    if (fits_segment(log, wish, need_bytes)) {
         if (log_ready_segments(log) >= reserve) {
             *found = true;
             return 0;
@@ -253,7 +263,7 @@ static int stage_truncation(struct wal *log, const struct wal_append *append, ui
                         .first_index = end_index,
                         .generation = log->generation,
                         .no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0,
-                        .may_use_reserve = append->record_count == 0};
+                        .room = append->record_count == 0 ? ROOM_OF_RESERVE : ROOM_BEFORE_RESERVE};
     int status = open_batch(log, &wish);
     if (status != 0) {
         return status;
@@ -393,32 +403,80 @@ static uint64_t start_segment_of(struct wal *log, uint64_t first_index)
     return holding != NULL && holding->number > log->start_segment ? holding->number : log->start_segment;
 }
 
+static int check_start(struct wal *log, uint64_t first_index, bool reset)
+{
+    if (!reset && (first_index < log->start_index || first_index > log->next_index)) {
+        return report_set(&log->report, WAL_EINDEX, "first_kept %" PRIu64 ", the log holds [%" PRIu64 ", %" PRIu64 ")",
+                          first_index, log->start_index, log->next_index);
+    }
+    if (reset && first_index > WAL_INDEX_MAX) {
+        return report_set(&log->report, WAL_EINDEX, "index %" PRIu64 " is beyond WAL_INDEX_MAX", first_index);
+    }
+    if (reset && first_index <= log->next_index) {
+        return report_set(&log->report, WAL_EINDEX,
+                          "next_index %" PRIu64 " of a reset must be above last + 1 = %" PRIu64, first_index,
+                          log->next_index);
+    }
+    return 0;
+}
+
+/* Would a START at this index free a segment? Only such a one may use the last blocks of a full disk: others would
+ * spend them for nothing. */
+static bool frees_a_segment(struct wal *log, uint64_t first_index)
+{
+    uint64_t kept_number =
+        first_index >= log->next_index ? log->stage_segment->number : start_segment_of(log, first_index);
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        const struct segment *segment = log->table.list[i];
+        if (segment->state == SEGMENT_SEALED && segment->number < kept_number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int stage_may_start(struct wal *log, uint64_t first_index, bool reset)
+{
+    int status = check_start(log, first_index, reset);
+    if (status == 0 && !frees_a_segment(log, first_index)) {
+        return report_set(&log->report, WAL_ENOSPC,
+                          "the last blocks of a full disk are for truncations that free a segment, and this one frees "
+                          "none; nothing was accepted. Keep fewer records, or free space and open the log again");
+    }
+    return status;
+}
+
+int stage_nothing(struct wal *log, struct wal_receipt *receipt)
+{
+    int status;
+    do {
+        status = commit_drain(log); /* Which may give up the lock behind the last batch. */
+    } while (status == 0 && log->durable_ticket != log->appended_ticket);
+    if (status == 0) {
+        take_ticket(log, receipt, log->start_index, log->start_index);
+        atomic_store_explicit(&log->durable_ticket, log->appended_ticket, memory_order_release);
+        log->wakes.loop = log->loop_used;
+    }
+    return status;
+}
+
 int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_receipt *receipt)
 {
     int status;
     do {
         status = refuse(log);
-        if (status == 0 && !reset && (first_index < log->start_index || first_index > log->next_index)) {
-            status =
-                report_set(&log->report, WAL_EINDEX, "first_kept %" PRIu64 ", the log holds [%" PRIu64 ", %" PRIu64 ")",
-                           first_index, log->start_index, log->next_index);
-        }
-        if (status == 0 && reset && first_index > WAL_INDEX_MAX) {
-            status = report_set(&log->report, WAL_EINDEX, "index %" PRIu64 " is beyond WAL_INDEX_MAX", first_index);
-        }
-        if (status == 0 && reset && first_index <= log->next_index) {
-            status = report_set(&log->report, WAL_EINDEX,
-                                "next_index %" PRIu64 " of a reset must be above last + 1 = %" PRIu64, first_index,
-                                log->next_index);
-        }
+        status = status == 0 ? check_start(log, first_index, reset) : status;
         if (status == 0) {
             const struct wish wish = {.kind = BATCH_START,
                                       .first_index = log->next_index,
                                       .generation = log->generation,
-                                      .may_use_reserve = true};
+                                      .room = frees_a_segment(log, first_index) ? ROOM_TO_THE_LAST : ROOM_OF_RESERVE};
             status = open_batch(log, &wish);
         }
     } while (status == WAL_EAGAIN);
+    if (status == WAL_ENOSPC && !reset && first_index == log->start_index) {
+        return stage_nothing(log, receipt);
+    }
     if (status != 0) {
         return status;
     }
@@ -457,7 +515,7 @@ int stage_control(struct wal *log, enum batch_kind kind)
                               .first_index = log->next_index,
                               .generation = log->generation,
                               .no_wait = kind == BATCH_MARK,
-                              .may_use_reserve = true};
+                              .room = kind == BATCH_MARK ? ROOM_OF_RESERVE : ROOM_TO_THE_LAST};
     int status = open_batch(log, &wish);
     if (status == 0) {
         seal_close_open_batch(log);

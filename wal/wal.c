@@ -96,16 +96,9 @@ int wal_truncate_suffix(struct wal *log, uint64_t first_removed, struct wal_rece
 int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt *receipt)
 {
     log_lock(log);
-    if (log->anchor_deferred && first_kept == log->start_index) {
-        /* Nothing to say, and few blocks to say it. Nothing else was ever accepted by this handle. */
-        CHECK(log->durable_ticket == log->appended_ticket);
-        log->durable_ticket = ++log->appended_ticket;
-        *receipt = (struct wal_receipt){.ticket = log->appended_ticket};
-        log_unlock(log);
-        return 0;
-    }
-    int status = handle_anchor_deferred(log);
-    status = status == 0 ? stage_start(log, first_kept, false, receipt) : status;
+    bool nothing = log->anchor_deferred && first_kept == log->start_index;
+    int status = nothing ? stage_nothing(log, receipt) : handle_start_deferred(log, first_kept, false);
+    status = status == 0 && !nothing ? stage_start(log, first_kept, false, receipt) : status;
     log_unlock(log);
     return status;
 }
@@ -113,7 +106,7 @@ int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt
 int wal_reset(struct wal *log, uint64_t next_index, struct wal_receipt *receipt)
 {
     log_lock(log);
-    int status = handle_anchor_deferred(log);
+    int status = handle_start_deferred(log, next_index, true);
     status = status == 0 ? stage_start(log, next_index, true, receipt) : status;
     log_unlock(log);
     return status;

@@ -26,7 +26,8 @@
  *       UNKNOWN, not ABSENT: the next open may find the records whole, and then keeps them.
  *   P6  A full disk refuses the append before anything is accepted. Reading, truncating and reopening keep working, and
  *       appending resumes when there is room; a reserve of one segment is kept for it, and its last blocks are for
- *       truncating: opens leave no trace in them.
+ *       truncations of the start that free a segment: truncations of the end do not use them, and opens leave no trace
+ *       in them.
  *   P7  Every read is verified. A wrong byte is an error with its place, never data.
  *   P8  Memory is bounded by the options; appending allocates nothing; at the bound the caller waits, or gets
  *       WAL_EAGAIN.
@@ -361,7 +362,8 @@ WAL_CHECKED int wal_commit(struct wal *log, const struct wal_append *append, str
 WAL_CHECKED int wal_truncate_suffix(struct wal *log, uint64_t first_removed, struct wal_receipt *receipt);
 
 /* Removes the records below first_kept (first_index() <= it <= last_index() + 1, else WAL_EINDEX). Segments that hold
- * nothing else are recycled or removed once the truncation is durable. Works on a full disk. */
+ * nothing else are recycled or removed once the truncation is durable. Works on a full disk; one that frees no segment
+ * only until the reserve is used up, and so does wal_truncate_suffix: WAL_ENOSPC then. */
 WAL_CHECKED int wal_truncate_prefix(struct wal *log, uint64_t first_kept, struct wal_receipt *receipt);
 
 /* Empties the log and goes on at next_index, which must be above last_index() + 1: a snapshot was installed. */
