@@ -1,9 +1,15 @@
 /* test_limits.c - limits that a log, its options and its disk share: segments, blocks, the largest append.
  *
- * May include: fault_io.h, log_fixture.h, sample.h. */
+ * May include: fault_io.h, log_fixture.h, sample.h, wal/read.c. */
 
 #define _GNU_SOURCE
 #include "tests/log_fixture.h"
+
+/* Its own copy of the reader: what it asks for is looked at without a record of 4 GiB. */
+#define reader_create own_reader_create
+#define reader_destroy own_reader_destroy
+#define reader_record own_reader_record
+#include "wal/read.c"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -186,6 +192,32 @@ static void test_the_largest_append_does_not_depend_on_metadata(void **state)
     assert_int_equal(wal_close(log), 0);
 }
 
+static size_t wanted_bytes;
+
+static void *note_wanted(void *context, size_t bytes, size_t alignment)
+{
+    (void)context;
+    (void)alignment;
+    wanted_bytes = bytes;
+    return NULL;
+}
+
+/* The room for the largest records, of nearly 4 GiB, is not computed in 32 bits. */
+static void test_the_largest_records_find_room_to_be_read(void **state)
+{
+    static struct wal log;
+    const struct wal_allocator allocator = {note_wanted, NULL, NULL};
+    struct segment segment = {.number = 1, .file = -1};
+    struct reader reader = {.log = &log, .capacity_bytes = 1 << 20};
+    (void)state;
+    log.options.allocator = &allocator;
+    for (uint64_t less = 512; less < 32768; less += 512) {
+        uint64_t bytes = (UINT64_C(1) << 32) - less;
+        assert_int_equal(load(&reader, &segment, 1024, bytes, 0), WAL_ENOMEM);
+        assert_true(wanted_bytes >= bytes);
+    }
+}
+
 /* --- numbers ------------------------------------------------------------------------------------- */
 
 static void test_payload_counts_when_it_is_accepted(void **state)
@@ -221,6 +253,7 @@ int main(void)
         TEST(test_small_ready_segments_do_not_refuse_a_large_append),
         TEST(test_segments_too_small_for_the_logs_blocks_are_refused),
         TEST(test_the_largest_append_does_not_depend_on_metadata),
+        TEST(test_the_largest_records_find_room_to_be_read),
         TEST(test_payload_counts_when_it_is_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,7 @@ int reader_create(struct wal *log, uint32_t capacity_bytes, struct reader **out)
     if (reader == NULL) {
         return WAL_ENOMEM;
     }
-    *reader = (struct reader){.log = log, .capacity_bytes = (uint32_t)round_up(capacity_bytes, READER_ALIGN)};
+    *reader = (struct reader){.log = log, .capacity_bytes = round_up(capacity_bytes, READER_ALIGN)};
     reader->buffer = memory_take(log->options.allocator, reader->capacity_bytes, READER_ALIGN);
     if (reader->buffer == NULL) {
         reader_destroy(reader);
@@ -199,7 +199,7 @@ static int locate(struct reader *reader, uint64_t index, struct segment **out)
 
 static int grow(struct reader *reader, uint64_t bytes)
 {
-    uint32_t capacity_bytes = (uint32_t)round_up(bytes + 2 * READER_ALIGN, READER_ALIGN);
+    uint64_t capacity_bytes = round_up(bytes + 2 * READER_ALIGN, READER_ALIGN);
     uint8_t *buffer = memory_take(reader->log->options.allocator, capacity_bytes, READER_ALIGN);
     if (buffer == NULL) {
         return WAL_ENOMEM;

@@ -11,8 +11,8 @@
 struct reader {
     struct wal *log;
     uint8_t *buffer;
-    uint32_t capacity_bytes;
-    uint64_t segment; /* What the buffer holds: [base, end) of this segment; 0: nothing. */
+    uint64_t capacity_bytes; /* A record may be of nearly 4 GiB. */
+    uint64_t segment;        /* What the buffer holds: [base, end) of this segment; 0: nothing. */
     uint64_t base_offset;
     uint64_t end_offset;
     uint64_t buffer_generation;
