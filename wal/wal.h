@@ -392,7 +392,8 @@ WAL_CHECKED int wal_event_fd(struct wal *log);
  * again.
  *
  * Starts writing what has been accepted, if the device is free; else it goes out after the write that is under way.
- * Never blocks on the device, calls nothing back. */
+ * Calls nothing back, and never blocks on the device - unless there is neither a ring nor a thread (WAL_NO_THREADS):
+ * then it carries out one write in the caller's own time. */
 WAL_CHECKED int wal_submit(struct wal *log);
 
 struct wal_progress {
