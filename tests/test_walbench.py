@@ -670,9 +670,9 @@ class Failures(Scratch):
         tools, marks = self.path("tools"), self.path("marks")
         os.mkdir(tools)
         os.mkdir(marks)
-        with open(tools + "/fio", "w", encoding="utf-8") as file:  # Deaf, as fio can be, and with a child of its own.
-            file.write(f"#!/bin/sh\ntrap '' TERM INT HUP\nsleep 1000 &\necho $! >{os.path.abspath(marks)}/child.new\n"
-                       f"mv {os.path.abspath(marks)}/child.new {os.path.abspath(marks)}/child\nwhile :; do sleep 1000; done\n")
+        with open(tools + "/fio", "w", encoding="utf-8") as file:  # Deaf for long, as fio can be, and with a child.
+            file.write(f"#!/bin/sh\ntrap '' TERM INT HUP\nsleep 90 &\necho $! >{os.path.abspath(marks)}/child.new\n"
+                       f"mv {os.path.abspath(marks)}/child.new {os.path.abspath(marks)}/child\nsleep 90\n")
         os.chmod(tools + "/fio", 0o755)
         for signals in (1, 2):
             with subprocess.Popen([WALBENCH, "peers", *SHORT, "--peers=libwal", "--threads=1", self.folder], stdout=subprocess.PIPE,
