@@ -390,7 +390,7 @@ class Log:
         self.first, self.last, self.meta, self.doubt = walk.start[0], walk.next - 1, walk.meta, walk.doubt
         self.place = f"segment {self.tail.number} offset {walk.offset} batch {walk.number}"
         for number, segment in self.segments.items():
-            if number > self.tail.number and segment.identity and segment.identity["segment"] != number:
+            if number >= self.tail.number and segment.identity and segment.identity["segment"] != number:
                 return 3, False
         row = self.down_the_chain()
         if row == 3 and self.later_start():

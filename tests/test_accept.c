@@ -470,6 +470,31 @@ static void test_a_stray_file_behind_the_only_segment_costs_nothing(void **state
     model_close(&model);
 }
 
+/* The identity of another file has landed on a segment: on the newest, or on one in the middle. */
+static void test_an_identity_that_is_anothers_is_accepted_once(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct model model;
+        char directory[SCRATCH_PATH_BYTES];
+        uint8_t identity[BLOCK];
+        scratch_join(directory, *state, i == 0 ? "newest" : "middle");
+        model_start(&model, directory, 16);
+        model_open(&model);
+        while (model.next_index <= 20) {
+            put(&model, model.next_index, 1, 9000);
+        }
+        uint64_t segment = place_of(&model, i == 0 ? 20 : 12).segment;
+        model_close(&model);
+        scratch_read(directory, segment + 1, 0, identity, sizeof(identity));
+        scratch_write(directory, segment, 0, identity, sizeof(identity));
+        expect_no_stale_record_read_only(&model);
+        assert_int_equal(model.verdict.row, 3);
+        assert_int_equal(model.verdict.segment, segment);
+        accept_and_expect_doubt(&model);
+        expect_usable(&model);
+    }
+}
+
 /* --- accepted, and killed ------------------------------------------------------------------------- */
 
 /* A log of some segments, the newest of which cannot be gone on in: its opening anchor is lost, or its file. */
@@ -740,6 +765,7 @@ int main(void)
         TEST(test_a_second_accept_cuts_no_more_than_it_must),
         TEST(test_a_stray_file_brings_nothing_back_and_costs_nothing),
         TEST(test_a_stray_file_behind_the_only_segment_costs_nothing),
+        TEST(test_an_identity_that_is_anothers_is_accepted_once),
         TEST(test_a_loss_accepted_and_killed_is_not_forgotten),
         TEST(test_a_stray_file_is_accepted_once),
         TEST(test_few_descriptors_cost_no_records),

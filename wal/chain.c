@@ -175,15 +175,17 @@ static int walk_segment(struct recovery *recovery, struct segment *segment, cons
     return 0;
 }
 
-/* The beginning of a segment: does it read? A file that is not there any more does not. One that cannot be looked at is
- * a failure: for want of a descriptor nothing is lost. */
+/* The beginning of a segment: does it read? A file that is not there any more does not, nor does one that has another's
+ * identity. One that cannot be looked at is a failure: for want of a descriptor nothing is lost. */
 static int look_at_beginning(struct recovery *recovery, struct segment *segment, struct format_head *anchor,
                              bool *reads)
 {
     struct format_identity identity;
     enum format_verdict verdict;
     int status = look_identity(recovery, segment, &identity, &verdict);
-    *reads = status == 0 && look_opening_anchor(recovery, segment, anchor);
+    bool swapped =
+        status == 0 && verdict == FORMAT_OK && identity.segment != segment->number && !ZOO(segment_in_checksums);
+    *reads = status == 0 && !swapped && look_opening_anchor(recovery, segment, anchor);
     if (status == 0 && (verdict == FORMAT_NEWER || verdict == FORMAT_UNKNOWN_FEATURE)) {
         return look_refuse_format(recovery, segment->number, verdict, &identity);
     }
@@ -301,6 +303,9 @@ static bool reach_tail(struct recovery *recovery, const struct walk *newest, con
 {
     struct segment *tail = recovery->tail;
     bool begins = !recovery->acceptable && tail->number == newest->start.segment;
+    if (recovery->stranger == tail->number) {
+        return false; /* It would be a stranger in the chain of every later segment. */
+    }
     if (!begins && !(recovery->acceptable && goes_on(recovery, &recovery->walk, &recovery->opening_anchor))) {
         return false;
     }

@@ -42,7 +42,7 @@ struct recovery {
     bool has_temporaries;
     bool has_other_files;
     int read_errno;          /* A read of an identity failed so; 0: none did. */
-    uint64_t stranger;       /* A file behind T whose identity is another segment's: 0 or its name's number, */
+    uint64_t stranger;       /* T, or a file behind it, whose identity is another segment's: 0 or its name's number, */
     uint64_t stranger_found; /* and that of the identity. */
     bool truncation_hidden;  /* A hole in T hides a truncation: what it removed is not known. */
     struct walk beyond;      /* The walk, gone on behind the damage for readers; block_bytes 0: it did not. */

@@ -136,6 +136,10 @@ int recover_find_tail(struct recovery *recovery)
             }
             recovery->tail = segment;
             recovery->spare_copies_damaged = verdict != FORMAT_OK; /* Its identity. */
+            if (verdict == FORMAT_OK && identity.segment != segment->number && !ZOO(segment_in_checksums)) {
+                recovery->stranger = segment->number;
+                recovery->stranger_found = identity.segment;
+            }
         } else {
             if (verdict == FORMAT_OK && memcmp(identity.uuid, recovery->shape.uuid, FORMAT_UUID_BYTES) != 0) {
                 return look_refuse_foreign(recovery, segment->number, identity.uuid);
