@@ -246,6 +246,62 @@ static void test_a_disk_without_an_event_descriptor_serves_a_loop(void **state)
     io->ops->destroy(io);
 }
 
+static int (*real_submit)(struct wal_io *io, struct wal_io_op *op);
+static _Atomic uint32_t submitted;
+
+static int narrow_submit(struct wal_io *io, struct wal_io_op *op)
+{
+    int result = submitted < io->caps.ops_max ? real_submit(io, op) : -EAGAIN;
+    submitted += result == 0;
+    return result;
+}
+
+static int counting_poll(struct wal_io *io, unsigned done_min)
+{
+    int result = real_poll(io, done_min);
+    submitted -= result > 0 ? (uint32_t)result : 0;
+    return result;
+}
+
+/* A loop that has as much in flight as the log lets it, over rolls, on a disk that takes only so many operations. */
+static void live_on_a_narrow_disk(const char *directory, uint32_t ops_max)
+{
+    struct wal_io *io = ring_disk(directory);
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal_receipt receipt;
+    struct wal_stats stats;
+    struct wal *log;
+    real_submit = io->ops->submit;
+    changed_ops.submit = narrow_submit;
+    changed_ops.poll = counting_poll;
+    submitted = 0;
+    io->caps.ops_max = ops_max;
+    options.batches_in_flight_max = 4;
+    assert_int_equal(wal_open_io(io, &options, &log, NULL), 0);
+    int fd = wal_event_fd(log);
+    assert_true(fd >= 0);
+    for (int i = 0; i < MANY; i++) {
+        for (int batch = 0; batch < 4; batch++) {
+            assert_int_equal(append(log, 3 * BLOCK, 0, &receipt), 0);
+            assert_int_equal(wal_submit(log), 0);
+        }
+        assert_true(loop_until(log, fd, receipt.ticket));
+    }
+    wal_stats(log, &stats);
+    assert_true(stats.rolls >= 3);
+    assert_int_equal(wal_close(log), 0);
+    io->ops->destroy(io);
+}
+
+static void test_a_disk_that_takes_few_operations_is_not_asked_for_more(void **state)
+{
+    char path[SCRATCH_PATH_BYTES];
+    for (uint32_t ops_max = 1; ops_max <= 3; ops_max++) {
+        assert_true(snprintf(path, sizeof(path), "%s/%u", (const char *)*state, ops_max) < (int)sizeof(path));
+        live_on_a_narrow_disk(path, ops_max);
+    }
+}
+
 static _Atomic bool poll_held;
 
 static int held_poll(struct wal_io *io, unsigned done_min)
@@ -387,6 +443,7 @@ int main(void)
         TEST(test_a_roll_led_by_a_waiting_thread_starts_the_loops_batch),
         TEST(test_a_disk_without_an_event_descriptor_serves_a_loop),
         TEST(test_a_loop_does_not_spin_while_a_thread_polls),
+        TEST(test_a_disk_that_takes_few_operations_is_not_asked_for_more),
         TEST(test_a_poll_that_fails_for_good_ends_close),
         TEST(test_close_makes_the_segment_it_needs),
         TEST(test_close_makes_the_segment_it_needs_without_threads),

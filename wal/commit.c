@@ -139,7 +139,9 @@ enum work commit_next_work(struct wal *log)
         bool drained = log->in_flight == 0 || ZOO(roll_barrier);
         return drained && log->roll_pending == 0 ? WORK_ROLL : WORK_NONE;
     }
-    return log->in_flight < log->options.batches_in_flight_max ? WORK_BATCH : WORK_NONE;
+    bool full = log->in_flight >= log->options.batches_in_flight_max ||
+                (log->asynchronous && log->in_flight >= log->io->caps.ops_max);
+    return full ? WORK_NONE : WORK_BATCH;
 }
 
 bool commit_has_work(struct wal *log)

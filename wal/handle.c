@@ -172,7 +172,8 @@ static int open_on_disk(struct wal *log, struct wal **log_out, struct wal_verdic
 {
     int status = lock_disk(log);
     if (status == 0) {
-        log->asynchronous = log->io->caps.asynchronous;
+        /* A roll has two writes at the disk at once. Of a disk that takes fewer, execute() is used alone. */
+        log->asynchronous = log->io->caps.asynchronous && log->io->caps.ops_max >= 2;
         choose_strategies(log);
         status = open_recovered(log, verdict);
     }
