@@ -38,7 +38,7 @@ for program in "$OUT"/replay_*; do
     run "replay_$kind" 120 "$program" "tests/corpus/$kind"
 done
 for script in tests/test_*.py; do
-    [ -f "$script" ] && run "$(basename "$script")" 120 python3 "$script"
+    [ -f "$script" ] && run "$(basename "$script")" 240 python3 "$script"
 done
 if [ "$OUT" = build ]; then
     for script in tests/test_*.sh; do

@@ -73,7 +73,7 @@ static int refuse(struct wal *log)
 static bool fits_segment(const struct wal *log, const struct wish *wish, uint64_t need_bytes)
 {
     uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
-    bool kept = wish->room != ROOM_TO_THE_LAST && log_ready_segments(log) == 0;
+    bool kept = wish->room != ROOM_TO_THE_LAST && log_ready_segments(log) == 0 && !ZOO(reserve_spent);
     uint64_t end_offset = seal_offset - (kept ? STAGE_LAST_BLOCKS * (uint64_t)log->shape.block_bytes : 0);
     return log->stage_offset < end_offset && need_bytes <= end_offset - log->stage_offset;
 }
