@@ -517,6 +517,33 @@ static void test_segment_cut_short(void **state)
     }
 }
 
+/* A ready file lost its end: it is not gone on in, or the log would be found short when it is opened again. */
+static void test_a_ready_segment_cut_short_is_made_anew(void **state)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        static const off_t left[] = {BLOCK, 2 * BLOCK, 15 * BLOCK};
+        char directory[SCRATCH_PATH_BYTES];
+        char path[SCRATCH_PATH_BYTES];
+        char name[16];
+        (void)snprintf(name, sizeof(name), "log%u", i);
+        scratch_join(directory, *state, name);
+        make_log(directory, MANY);
+        scratch_path(directory, scratch_newest(directory) + 1, path);
+        assert_int_equal(truncate(path, left[i]), 0);
+        for (unsigned turn = 0; turn < 2; turn++) {
+            struct wal_options options = tiny(WAL_NO_THREADS);
+            struct wal_verdict verdict;
+            struct wal *log = NULL;
+            assert_int_equal(wal_open(directory, &options, &log, &verdict), 0);
+            assert_int_equal(verdict.kind, WAL_VERDICT_CLEAN);
+            for (unsigned k = 0; k < 12 && turn == 0; k++) { /* Over the roll, and not yet over the next one. */
+                assert_int_equal(sample_commit(log, 1), 0);
+            }
+            assert_int_equal(wal_close(log), 0);
+        }
+    }
+}
+
 /* --- numbers at their end, under right checksums -------------------------------------------------- */
 
 /* One segment, begun and empty, of which one field was forged: at this offset of the file's. */
@@ -713,6 +740,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_no_segment_has_a_beginning, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_shorter_than_the_caller_knows, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_segment_cut_short, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_a_ready_segment_cut_short_is_made_anew, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_forged_numbers_are_refused, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_a_small_file_that_claims_much_costs_little, scratch_setup,
                                         scratch_teardown),

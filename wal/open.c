@@ -228,6 +228,18 @@ static void publish(struct wal *log)
     log->stage_offset = log->tail->end_offset;
 }
 
+/* A ready file that has lost its end, and was not begun, tells nothing; but what is written into it would lie in a
+ * segment that is found short ever after. It is made anew. */
+static bool lost_its_end(struct wal *log, struct segment *segment)
+{
+    uint64_t file_bytes;
+    if (log->io->ops->file_bytes(log->io, segment->file, &file_bytes) != 0 || file_bytes >= segment->bytes) {
+        return false;
+    }
+    segment->bytes = file_bytes;
+    return true;
+}
+
 /* Ready segments that were found: salt and map, so that a roll needs nothing. */
 static int equip_ready(struct wal *log, const struct recovery *recovery)
 {
@@ -249,6 +261,10 @@ static int equip_ready(struct wal *log, const struct recovery *recovery)
         int status = segment_open_file(log->io, segment, true, &log->report);
         if (status != 0) {
             return status;
+        }
+        if (lost_its_end(log, segment)) {
+            segment->state = SEGMENT_RETIRED;
+            continue;
         }
         segment->salt = segment_draw_salt(&log->table);
         if (segment->salt == 0 ||
