@@ -549,6 +549,31 @@ static void test_a_loss_accepted_and_killed_is_not_forgotten(void **state)
     }
 }
 
+/* There is no room for the forced anchor's segment: the log can be read, and nobody is told of an accepted loss. */
+static void test_a_loss_on_a_full_disk_is_not_accepted(void **state)
+{
+    struct model model;
+    uint32_t metadata = 77;
+    size_t bytes;
+    make_log_without_newest(&model, *state, true);
+    struct fault_io *disk = fault_disk(*state);
+    fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_ALLOCATE, .nth = 1, .forever = true, .error = ENOSPC});
+    struct wal_options options = model.options;
+    options.flags = WAL_NO_THREADS | WAL_ACCEPT_CORRUPT;
+    options.accept_metadata = &metadata;
+    options.accept_metadata_bytes = sizeof(metadata);
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &model.log, &model.verdict), 0);
+    assert_false(model.verdict.accepted);
+    assert_int_equal(model.verdict.doubt_index, 0);
+    assert_int_equal(wal_doubt(model.log), 0);
+    assert_int_equal(wal_metadata(model.log, &metadata, sizeof(metadata), &bytes), WAL_ENOENT);
+    model_close(&model);
+    fault_io_free(disk);
+    accept_and_expect_doubt(&model);
+    assert_true(model.verdict.accepted);
+    expect_usable(&model);
+}
+
 /* What was wrong is behind the log from then on, the stray file too. */
 static void test_a_stray_file_is_accepted_once(void **state)
 {
@@ -767,6 +792,7 @@ int main(void)
         TEST(test_a_stray_file_behind_the_only_segment_costs_nothing),
         TEST(test_an_identity_that_is_anothers_is_accepted_once),
         TEST(test_a_loss_accepted_and_killed_is_not_forgotten),
+        TEST(test_a_loss_on_a_full_disk_is_not_accepted),
         TEST(test_a_stray_file_is_accepted_once),
         TEST(test_few_descriptors_cost_no_records),
         TEST(test_a_newest_file_without_content_is_no_torn_end),

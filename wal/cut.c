@@ -6,7 +6,7 @@
  *
  * What can fail, and what is left: a disk that misreads is WAL_EUNSTABLE, and nothing was written. A crash or an error
  * in any step leaves the same observations, hence the same cut at the next open. No room for the next segment: the log
- * is left unanchored, to be read.
+ * is left unanchored, to be read; a loss is not accepted then, for the next open would know nothing of it.
  *
  * Invariants: a cut that the caller accepted is forced: its anchor takes a number above all seen, and it leaves a doubt
  * from the first index that the loss may concern. Until that anchor is durable nothing behind the cut is touched, bytes
@@ -330,7 +330,7 @@ static uint64_t first_doubtful(const struct recovery *recovery)
 }
 
 /* An accepted loss: a doubt from the cut on, and the caller's metadata with it. */
-static void accept_loss(struct wal *log, const struct recovery *recovery, struct wal_verdict *verdict)
+static void accept_loss(struct wal *log, const struct recovery *recovery)
 {
     struct sealed *sealed = &log->sealed;
     uint64_t doubtful = first_doubtful(recovery);
@@ -342,8 +342,19 @@ static void accept_loss(struct wal *log, const struct recovery *recovery, struct
         memset(sealed->metadata, 0, sizeof(sealed->metadata));
         memcpy(sealed->metadata, log->options.accept_metadata, log->options.accept_metadata_bytes);
     }
+}
+
+/* The forced anchor is durable, and what it leaves behind is dead; or it is not, and nothing was accepted. */
+static void conclude_loss(struct wal *log, const struct recovery *recovery, const struct sealed *before, bool durable,
+                          struct wal_verdict *verdict)
+{
+    if (!durable) {
+        log->sealed = *before;
+        return;
+    }
     verdict->accepted = true;
-    verdict->doubt_index = sealed->doubt_index;
+    verdict->doubt_index = log->sealed.doubt_index;
+    retire_behind_cut(log, recovery);
 }
 
 int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *verdict)
@@ -356,6 +367,7 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
     bool in_place = recovery->cut_segment == recovery->tail && !recovery->evidence.sealed &&
                     recovery->walk.offset < seal_offset && recovery->stranger == 0;
     struct anchor_cut cut = {0};
+    const struct sealed before = log->sealed;
     describe_cut(recovery, verdict, &cut);
     status = status == 0 ? check_numbers(recovery, &cut) : status;
     if (cut.forced && log->sealed.start.index > log->sealed.next_index) {
@@ -370,7 +382,7 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
         return status;
     }
     if (cut.forced) {
-        accept_loss(log, recovery, verdict);
+        accept_loss(log, recovery);
         distrust_ready(log, recovery);
     }
     status = segment_open_file(log->io, log->tail, true, &log->report);
@@ -385,8 +397,8 @@ int cut_make(struct wal *log, struct recovery *recovery, struct wal_verdict *ver
     if (status == 0) {
         status = in_place ? anchor_in_place(log, &cut) : anchor_in_next(log, recovery, &cut);
     }
-    if (status == 0 && cut.forced && !log->unanchored) {
-        retire_behind_cut(log, recovery);
+    if (cut.forced) {
+        conclude_loss(log, recovery, &before, status == 0 && !log->unanchored, verdict);
     }
     return status;
 }
