@@ -287,15 +287,16 @@ int io_file_rename(struct wal_io *io, const char *from, const char *to)
     if (errno != ENOSYS && errno != EINVAL) {
         return -errno;
     }
-    /* A file system without that flag: a link never replaces either. */
-    if (linkat(fd, from, fd, to, 0) != 0) {
+    /* A file system without that flag: the directory is locked, so no name appears behind this look. Not a link and an
+     * unlink: a crash in between would leave two names, a retired and a live one, on one file. */
+    struct stat status;
+    if (fstatat(fd, to, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        return -EEXIST;
+    }
+    if (errno != ENOENT) {
         return -errno;
     }
-    int result = unlinkat(fd, from, 0) == 0 ? 0 : -errno;
-    if (result != 0) {
-        (void)unlinkat(fd, to, 0);
-    }
-    return result;
+    return renameat(fd, from, fd, to) == 0 ? 0 : -errno;
 }
 
 int io_file_unlink(struct wal_io *io, const char *name)
