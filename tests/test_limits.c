@@ -129,6 +129,17 @@ static void test_small_ready_segments_do_not_refuse_a_large_append(void **state)
     assert_int_equal(wal_close(log), 0);
 }
 
+/* The identity is of the open that made the file, with one batch in flight; a later one may have had four. */
+static void test_what_may_be_lost_is_bounded_by_any_open(void **state)
+{
+    in_child(ten_commits, *state);
+    struct wal_verdict verdict;
+    struct wal *log = open_log(*state, WAL_READ_ONLY, &verdict);
+    assert_false(verdict.closed);
+    assert_int_equal(verdict.concerned_batches, 4);
+    assert_int_equal(wal_close(log), 0);
+}
+
 /* The limits of block and segment are those of the log that is there, not of the options' default block. */
 static void test_segments_too_small_for_the_logs_blocks_are_refused(void **state)
 {
@@ -251,6 +262,7 @@ int main(void)
         TEST(test_at_segments_max_room_comes_back_with_the_start),
         TEST(test_at_segments_max_the_helper_is_quiet),
         TEST(test_small_ready_segments_do_not_refuse_a_large_append),
+        TEST(test_what_may_be_lost_is_bounded_by_any_open),
         TEST(test_segments_too_small_for_the_logs_blocks_are_refused),
         TEST(test_the_largest_append_does_not_depend_on_metadata),
         TEST(test_the_largest_records_find_room_to_be_read),

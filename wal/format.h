@@ -23,6 +23,7 @@
 #define FORMAT_METADATA_BYTES_MAX 256u
 #define FORMAT_INDEX_MAX UINT64_C(0x7fffffffffffffff) /* So that index + 1, and sums of two, never wrap. */
 #define FORMAT_NUMBER_MAX FORMAT_INDEX_MAX /* Of a batch, and of a segment: so that the next one never wraps. */
+#define FORMAT_IN_FLIGHT_MAX 4u            /* Batches, of whatever open. */
 #define FORMAT_NO_METADATA 0xffffu
 #define FORMAT_UUID_BYTES 16u
 #define FORMAT_SEGMENT_BLOCKS_MIN 16u

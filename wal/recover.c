@@ -480,7 +480,8 @@ static void fill_verdict(const struct recovery *recovery, struct wal_verdict *ve
                                                                                                 : WAL_CUT_NOTHING;
     bool window_open = verdict->kind == WAL_VERDICT_TORN || verdict->kind == WAL_VERDICT_UNCERTAIN ||
                        (verdict->kind == WAL_VERDICT_CLEAN && !verdict->closed);
-    verdict->concerned_batches = window_open ? recovery->shape.batches_in_flight_max : 0;
+    /* Not what an identity says: that is of the open that made the file; a later one may have had more in flight. */
+    verdict->concerned_batches = window_open ? FORMAT_IN_FLIGHT_MAX : 0;
     verdict->spare_copies_damaged = recovery->spare_copies_damaged;
     verdict->doubt_index = walk->doubt_index;
     verdict->hole_count = recovery->hole_count;
