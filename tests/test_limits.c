@@ -165,6 +165,26 @@ static void test_segments_too_small_for_the_logs_blocks_are_refused(void **state
     assert_int_equal(wal_close(log), 0);
 }
 
+/* The log's own buffers are aligned to 4,096 bytes: a disk that wants more is refused, and nothing is written to it. */
+static void test_a_disk_that_wants_more_alignment_is_refused(void **state)
+{
+    struct fault_io *disk = fault_disk(*state);
+    struct wal_options options = tiny(WAL_CREATE);
+    struct wal_verdict verdict;
+    struct wal *log = NULL;
+    options.block_bytes = 8192;
+    options.segment_bytes = 16 * 8192;
+    options.batch_bytes_max = 4 * 8192;
+    fault_io_disk(disk)->caps.align_bytes = 8192;
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, &verdict), WAL_EINVAL);
+    assert_non_null(strstr(verdict.text, "8192"));
+    assert_int_equal(fault_io_count(disk, FAULT_ANY), 0);
+    fault_io_disk(disk)->caps.align_bytes = 4096;
+    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, &verdict), 0);
+    assert_int_equal(wal_close(log), 0);
+    fault_io_free(disk);
+}
+
 /* --- the largest append -------------------------------------------------------------------------- */
 
 /* What may be appended does not depend on the metadata in force, and the bound is exact. */
@@ -264,6 +284,7 @@ int main(void)
         TEST(test_small_ready_segments_do_not_refuse_a_large_append),
         TEST(test_what_may_be_lost_is_bounded_by_any_open),
         TEST(test_segments_too_small_for_the_logs_blocks_are_refused),
+        TEST(test_a_disk_that_wants_more_alignment_is_refused),
         TEST(test_the_largest_append_does_not_depend_on_metadata),
         TEST(test_the_largest_records_find_room_to_be_read),
         TEST(test_payload_counts_when_it_is_accepted),

@@ -377,6 +377,25 @@ static void __lsan_enable(void)
 }
 #endif
 
+/* While a log is opened as well: then its reads go another way. What the disk still holds of them is left to it. */
+static void test_a_poll_that_fails_while_opening_does_no_harm(void **state)
+{
+    __lsan_disable();
+    for (unsigned life = 0; life < 3; life++) {
+        struct wal_options options = small(WAL_READ_ONLY);
+        struct wal *log;
+        make_log(*state, MANY);
+        struct wal_io *io = ring_disk(*state);
+        changed_ops.poll = failing_poll;
+        poll_fails = true;
+        assert_int_equal(wal_open_io(io, &options, &log, NULL), 0);
+        assert_int_equal(wal_last_index(log), MANY * (life + 1));
+        assert_int_equal(wal_close(log), 0);
+        poll_fails = false; /* The disk is left alone: operations of the log's are still with it. */
+    }
+    __lsan_enable();
+}
+
 /* What is at the disk will never be heard of: the wait and the close end with an error, and do not spin. */
 static void test_a_poll_that_fails_for_good_ends_close(void **state)
 {
@@ -444,6 +463,7 @@ int main(void)
         TEST(test_a_disk_without_an_event_descriptor_serves_a_loop),
         TEST(test_a_loop_does_not_spin_while_a_thread_polls),
         TEST(test_a_disk_that_takes_few_operations_is_not_asked_for_more),
+        TEST(test_a_poll_that_fails_while_opening_does_no_harm),
         TEST(test_a_poll_that_fails_for_good_ends_close),
         TEST(test_close_makes_the_segment_it_needs),
         TEST(test_close_makes_the_segment_it_needs_without_threads),

@@ -36,6 +36,8 @@ _Static_assert((int)WAL_STRATEGY_DSYNC == (int)WAL_IO_METHOD_DSYNC &&
                    (int)WAL_STRATEGY_LINKED == (int)WAL_IO_METHOD_LINKED,
                "strategies are the disk's methods");
 
+enum { BUFFER_ALIGN_BYTES = 4096 };
+
 void log_tell(const struct wal *log, enum wal_log_level level, const char *format, ...)
 {
     if (log->options.log == NULL) {
@@ -141,6 +143,18 @@ static int open_disk(struct wal *log, const char *directory)
     return report_set(&log->report, status, "cannot open the directory %s: %s", directory, errno_name(result));
 }
 
+static int check_disk(struct wal *log)
+{
+    uint32_t align_bytes = log->io->caps.align_bytes;
+    if (align_bytes == 0 || (align_bytes & (align_bytes - 1)) != 0 || align_bytes > BUFFER_ALIGN_BYTES) {
+        return report_set(&log->report, WAL_EINVAL,
+                          "the disk wants alignment to %u bytes, and the log's buffers are aligned to %u at most; "
+                          "WAL_BUFFERED does without",
+                          align_bytes, BUFFER_ALIGN_BYTES);
+    }
+    return 0;
+}
+
 static int lock_disk(struct wal *log)
 {
     if (log->read_only) {
@@ -170,7 +184,8 @@ static void choose_strategies(struct wal *log)
 /* Everything behind the disk. On failure the handle is gone. */
 static int open_on_disk(struct wal *log, struct wal **log_out, struct wal_verdict *verdict)
 {
-    int status = lock_disk(log);
+    int status = check_disk(log);
+    status = status == 0 ? lock_disk(log) : status;
     if (status == 0) {
         /* A roll has two writes at the disk at once. Of a disk that takes fewer, execute() is used alone. */
         log->asynchronous = log->io->caps.asynchronous && log->io->caps.ops_max >= 2;

@@ -84,7 +84,7 @@ struct wal_io_op {
 };
 
 struct wal_io_caps {
-    uint32_t align_bytes;          /* Of offsets, sizes and buffers of data operations; a power of two. */
+    uint32_t align_bytes; /* Of offsets, sizes and buffers of data operations; a power of two, at most 4,096. */
     uint32_t physical_block_bytes; /* What the device writes whole inside; 4,096 when unknown. */
     uint32_t ops_max;              /* In flight at once by submit; -EAGAIN beyond. Below 2 the log writes by execute. */
     uint32_t methods;              /* Bit (1 << method) set for each that execute() has. */

@@ -295,7 +295,8 @@ WAL_CHECKED int wal_open(const char *directory, const struct wal_options *option
                          struct wal_verdict *verdict);
 
 /* The same on a disk of the caller's, which stays the caller's and must outlive the handle. options->backend is
- * ignored. */
+ * ignored. WAL_EINVAL: the disk wants an alignment above 4,096. Should its poll() fail meanwhile, the memory that it
+ * may still read into is left to it, and the log is read by execute(). */
 WAL_CHECKED int wal_open_io(struct wal_io *io, const struct wal_options *options, struct wal **log_out,
                             struct wal_verdict *verdict);
 

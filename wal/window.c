@@ -6,7 +6,8 @@
  *
  * What can fail, and what is left: a read error. The chunk is read again in pieces of 4,096 bytes; those that fail are
  * noted, and zeroed in memory, so that the scanner sees the same as for a block never written, and asks before it
- * concludes anything.
+ * concludes anything. And poll(): what was submitted is given up then, its memory with it, for the disk may still write
+ * there; the window goes on in new memory, by execute().
  *
  * Invariants: base <= filled <= issued <= base + capacity; base and issued are multiples of the disk's alignment;
  * chunks finish in any order and are taken over in the order of the file.
@@ -19,7 +20,22 @@
 #include "wal/check.h"
 #include "wal/memory.h"
 
-enum { PIECE_BYTES = 4096 };
+enum { PIECE_BYTES = 4096, CHUNKS = 2 };
+
+static int take_memory(struct window *window)
+{
+    window->memory = memory_take(window->allocator, window->capacity_bytes, PIECE_BYTES);
+    window->chunks = memory_take(window->allocator, CHUNKS * sizeof(struct window_chunk), 16);
+    return window->memory != NULL && window->chunks != NULL ? 0 : WAL_ENOMEM;
+}
+
+static void give_memory(struct window *window)
+{
+    memory_give(window->allocator, window->memory, window->capacity_bytes);
+    memory_give(window->allocator, window->chunks, CHUNKS * sizeof(struct window_chunk));
+    window->memory = NULL;
+    window->chunks = NULL;
+}
 
 int window_create(struct window *window, struct wal_io *io, bool ahead, size_t capacity_bytes,
                   const struct wal_allocator *allocator)
@@ -30,8 +46,11 @@ int window_create(struct window *window, struct wal_io *io, bool ahead, size_t c
     while (window->chunk_bytes > PIECE_BYTES && window->chunk_bytes > window->capacity_bytes / 4) {
         window->chunk_bytes /= 2;
     }
-    window->memory = memory_take(allocator, window->capacity_bytes, PIECE_BYTES);
-    return window->memory != NULL ? 0 : WAL_ENOMEM;
+    if (take_memory(window) != 0) {
+        give_memory(window);
+        return WAL_ENOMEM;
+    }
+    return 0;
 }
 
 static void chunk_done(struct wal_io_op *op)
@@ -68,14 +87,28 @@ static void read_in_pieces(struct window *window, const struct wal_io_op *failed
     }
 }
 
+/* What is at the disk will not be heard of: its memory is nobody's from now on. Without memory the window is at its
+ * end. */
+static void abandon(struct window *window)
+{
+    window->ahead = false;
+    window->filled_offset = window->issued_offset = window->base_offset;
+    window->oldest_chunk = 0;
+    if (take_memory(window) != 0) {
+        give_memory(window);
+    }
+}
+
 /* Waits for the oldest chunk in flight and makes it part of the window. */
 static void take_over(struct window *window)
 {
     struct window_chunk *chunk = &window->chunks[window->oldest_chunk];
     CHECK(chunk->pending);
     while (!chunk->finished) {
-        int result = window->io->ops->poll(window->io, 1);
-        CHECK(result >= 0);
+        if (window->io->ops->poll(window->io, 1) < 0) {
+            abandon(window);
+            return;
+        }
     }
     chunk->pending = false;
     window->oldest_chunk ^= 1;
@@ -89,18 +122,15 @@ static void take_over(struct window *window)
 
 static void drain(struct window *window)
 {
-    while (window->chunks[window->oldest_chunk].pending) {
+    while (window->chunks != NULL && window->chunks[window->oldest_chunk].pending) {
         take_over(window);
     }
 }
 
 void window_destroy(struct window *window)
 {
-    if (window->memory != NULL) {
-        drain(window);
-        memory_give(window->allocator, window->memory, window->capacity_bytes);
-    }
-    window->memory = NULL;
+    drain(window);
+    give_memory(window);
 }
 
 static void start_at(struct window *window, uint64_t offset)
@@ -158,7 +188,10 @@ static void compact(struct window *window, uint64_t offset)
 {
     drain(window);
     uint64_t base_offset = offset & ~(uint64_t)(PIECE_BYTES - 1);
-    CHECK(base_offset >= window->base_offset && base_offset <= window->filled_offset);
+    if (window->chunks == NULL || base_offset > window->filled_offset) {
+        return; /* What was filled is given up: it is read anew. */
+    }
+    CHECK(base_offset >= window->base_offset);
     memmove(window->memory, window->memory + (base_offset - window->base_offset), window->filled_offset - base_offset);
     window->base_offset = base_offset;
 }
@@ -194,7 +227,7 @@ const uint8_t *window_at(struct window *window, uint64_t offset, uint64_t bytes,
     if (offset < window->base_offset || offset > window->issued_offset) {
         start_at(window, offset);
     }
-    while (window->filled_offset < offset + bytes) {
+    while (window->chunks != NULL && window->filled_offset < offset + bytes) {
         bool issued = issue(window);
         if (issued && window->ahead && !window->chunks[window->oldest_chunk ^ 1].pending) {
             continue;
@@ -204,6 +237,10 @@ const uint8_t *window_at(struct window *window, uint64_t offset, uint64_t bytes,
         } else if (!issued) {
             compact(window, offset < window->filled_offset ? offset : window->filled_offset);
         }
+    }
+    if (window->chunks == NULL) {
+        *status = WAL_ENOMEM;
+        return NULL;
     }
     (void)(window->ahead && issue(window));
     return window->memory + (offset - window->base_offset);

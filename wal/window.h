@@ -30,10 +30,10 @@ struct window {
     uint32_t chunk_bytes;
     uint8_t *memory;
     size_t capacity_bytes;
-    uint64_t base_offset;   /* Of memory[0] in the file; aligned. */
-    uint64_t filled_offset; /* [base, filled) is in memory. */
-    uint64_t issued_offset; /* [filled, issued) is being read. */
-    struct window_chunk chunks[2];
+    uint64_t base_offset;        /* Of memory[0] in the file; aligned. */
+    uint64_t filled_offset;      /* [base, filled) is in memory. */
+    uint64_t issued_offset;      /* [filled, issued) is being read. */
+    struct window_chunk *chunks; /* Two. Not in here: should poll() fail, the disk keeps them. */
     uint32_t oldest_chunk;
     /* Pieces that the disk cannot read; zeros in memory. Beyond WINDOW_BAD_MAX the last one grows. */
     struct window_bad bad[WINDOW_BAD_MAX];
