@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """waldump repair takes nothing that it has not saved, says what would be lost, and does not call done what is not."""
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_waldump import GOLDEN, WALDUMP, Scratch, change, content, rows, run  # noqa: E402
+from test_waldump import GOLDEN, WALDUMP, Scratch, change, content, export_lines, rows, run  # noqa: E402
 
 
 class Repair(Scratch):
@@ -221,6 +222,19 @@ class Repair(Scratch):
         self.assertIn("between 37 and 40, would be older ones", out.decode())
         self.assertIn("would hold a doubt from index 37 on", out.decode())
         self.check_the_plan(path, cut_records=2)
+
+    def test_large_limits_cost_a_dry_run_no_memory(self):
+        if "san" in os.environ.get("OUT", "build"):
+            self.skipTest("a sanitizer's shadow is larger than any bound")
+        path = self.path("log")
+        limits = {"block_bytes": 4096, "segment_bytes": 96 << 20, "batch_bytes_max": 64 << 20}
+        records = [(1, number, b"x" * 100) for number in range(1, 9)]
+        run("import", path, data=export_lines(records, **limits), timeout=120)
+        last = rows("dump", path)[-1]
+        change(os.path.join(path, f"{last['segment']:020d}.wal"), last["offset"] - 100, b"\xff" * 64)
+        done = subprocess.run(["bash", "-c", f"ulimit -v 60000; exec {WALDUMP} repair --json {path}"], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertFalse(json.loads(done.stdout)["partial"])
 
     def test_a_dry_run_writes_nothing(self):
         path = self.damaged(2)

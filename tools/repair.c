@@ -31,6 +31,13 @@
 
 /* --- the cut, on this disk or in a rehearsal ----------------------------------------------------- */
 
+enum { REHEARSED_SEGMENT_BYTES = 64 << 20, REHEARSED_BATCH_BYTES = 2 << 20 };
+
+static uint64_t lower_of(uint64_t value, uint64_t limit)
+{
+    return value < limit ? value : limit;
+}
+
 /* Opens for writing with the loss accepted. io: a rehearsal's disk, or NULL for the real one. */
 static int open_to_cut(const struct settings *settings, const struct format_identity *limits, struct wal_io *io,
                        struct wal **log, struct wal_verdict *verdict)
@@ -42,6 +49,10 @@ static int open_to_cut(const struct settings *settings, const struct format_iden
     options.block_bytes = limits->block_shift != 0 ? 1u << limits->block_shift : 0;
     options.segment_bytes = limits->segment_bytes;
     options.batch_bytes_max = limits->batch_bytes_max;
+    if (io != NULL) { /* What an identity claims is not worth gigabytes of a rehearsal, which writes a few blocks. */
+        options.segment_bytes = lower_of(options.segment_bytes, REHEARSED_SEGMENT_BYTES);
+        options.batch_bytes_max = (uint32_t)lower_of(options.batch_bytes_max, REHEARSED_BATCH_BYTES);
+    }
     for (;;) {
         int status =
             io != NULL ? wal_open_io(io, &options, log, verdict) : wal_open(settings->path, &options, log, verdict);
