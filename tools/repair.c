@@ -53,17 +53,20 @@ static int open_to_cut(const struct settings *settings, const struct format_iden
         options.segment_bytes = lower_of(options.segment_bytes, REHEARSED_SEGMENT_BYTES);
         options.batch_bytes_max = (uint32_t)lower_of(options.batch_bytes_max, REHEARSED_BATCH_BYTES);
     }
-    for (;;) {
+    static const uint32_t more[] = {WAL_POWERSAFE_OVERWRITE, WAL_BUFFERED}; /* What small blocks may need here. */
+    unsigned tries = limits->block_shift != 0 && limits->block_shift < 12 ? 2 : 0;
+    for (unsigned i = 0;; i++) {
         int status =
             io != NULL ? wal_open_io(io, &options, log, verdict) : wal_open(settings->path, &options, log, verdict);
-        bool small_blocks = status == WAL_EINVAL && limits->block_shift != 0 && limits->block_shift < 12;
-        if (!small_blocks || (options.flags & WAL_POWERSAFE_OVERWRITE) != 0) {
+        if (status != WAL_EINVAL || i == tries) {
+            if (status == 0 && i > 0 && io == NULL) {
+                complain("note: blocks of %u bytes are smaller than those of this disk: opened with "
+                         "WAL_POWERSAFE_OVERWRITE%s, as its owner must have",
+                         options.block_bytes, i > 1 ? " and WAL_BUFFERED" : "");
+            }
             return status;
         }
-        if (io == NULL) {
-            complain("note: %s; its owner must have, so it is done here", verdict->text);
-        }
-        options.flags |= WAL_POWERSAFE_OVERWRITE;
+        options.flags |= more[i];
     }
 }
 
@@ -422,6 +425,12 @@ static int apply(struct settings *settings, const struct wal_verdict *seen, stru
     code = cut_log(settings, &limits, &verdict);
     if (code != 0) {
         complain("%s: the copy of what would have been cut", copy.path);
+    } else if (!verdict.accepted && (verdict.kind == WAL_VERDICT_UNCERTAIN || verdict.kind == WAL_VERDICT_CORRUPT)) {
+        complain(
+            "no room for the anchor that a cut needs: nothing was cut; free some space, and repair again. The copy is "
+            "in %s",
+            copy.path);
+        code = EXIT_DISK;
     } else if (!verdict.accepted) {
         complain("the log was in order when it was opened for writing: nothing was cut; the copy is in %s", copy.path);
     } else {
