@@ -1,9 +1,9 @@
 /* zoo.c - every seeded bug of wal/zoo.h, and what catches it.
  *
  * A detector that was never seen to fire is not a detector. The library is built with -DWAL_ZOO; for each bug a child
- * process switches it on and runs the directed traces, then the explorer in each mode, until something fails. A bug is
- * caught when the child says what failed, or dies of a broken invariant of the library. The same runs without a bug
- * must stay silent: row `none`.
+ * process switches it on and runs the directed traces, the explorer in each mode, and zoo_promises.c, until one fails.
+ * A bug is caught when the child says what failed, or dies of a broken invariant of the library. The same runs without
+ * a bug must stay silent: row `none`.
  *
  * zoo_wal [BUG...] [--seconds T]   T bounds each detector (10). Exit code 1: a bug that nobody catches, or `none`
  * caught. */
@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "tests/crash_explore.h"
 #include "tests/crash_traces.h"
+#include "tests/zoo_promises.h"
 #include "wal/zoo.h"
 
 #include <inttypes.h>
@@ -34,9 +35,10 @@ static const struct {
             ZOO_LIST(ZOO_ROW)
 #undef ZOO_ROW
 };
-enum { BUGS = sizeof(bugs) / sizeof(bugs[0]), DETECTORS = 4 };
+enum { BUGS = sizeof(bugs) / sizeof(bugs[0]), DETECTORS = 5 };
+enum { PROMISES = DETECTORS - 1 }; /* What no crash shows. */
 
-static const char *const detectors[DETECTORS] = {"traces", "crash", "damage", "faults"};
+static const char *const detectors[DETECTORS] = {"traces", "crash", "damage", "faults", "promises"};
 
 struct result {
     bool failed;
@@ -56,6 +58,10 @@ static void detect(unsigned detector, double seconds, struct result *result)
         result->failed = !crash_traces(&traces);
         result->images = traces.images;
         first_line(result->what, sizeof(result->what), traces.failure);
+        return;
+    }
+    if (detector == PROMISES) {
+        result->failed = !zoo_promises(result->what, sizeof(result->what));
         return;
     }
     struct explorer explorer = {
@@ -101,7 +107,8 @@ static bool run_bug(unsigned bug, double seconds, struct result *result)
 {
     double started = seconds_now();
     uint64_t images = 0;
-    unsigned detector = 0;
+    /* These two break nothing that the others look at. */
+    unsigned detector = bug == ZOO_maps_kept || bug == ZOO_directory_not_locked ? PROMISES : 0;
     while (detector < DETECTORS && !try_detector(bug, detector, seconds, result)) {
         images += result->images;
         detector++;

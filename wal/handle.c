@@ -157,7 +157,7 @@ static int check_disk(struct wal *log)
 
 static int lock_disk(struct wal *log)
 {
-    if (log->read_only) {
+    if (log->read_only || ZOO(directory_not_locked)) {
         return 0;
     }
     int result = log->io->ops->lock_directory(log->io);

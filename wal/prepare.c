@@ -320,7 +320,7 @@ static bool drop_a_map(struct wal *log)
 
 void prepare_drop_maps(struct wal *log)
 {
-    while (drop_a_map(log)) {
+    while (!ZOO(maps_kept) && drop_a_map(log)) {
     }
 }
 

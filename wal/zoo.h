@@ -53,7 +53,9 @@
     X(zero_window, "the window behind the cut is not zeroed, but said to be")                           \
     X(reads_unverified, "a read does not check the record's checksum")                                  \
     X(reserve_spent, "data may use the last ready segment")                                             \
-    X(batch_number_checked, "the walk does not check batch numbers")
+    X(batch_number_checked, "the walk does not check batch numbers")                                    \
+    X(maps_kept, "maps of segments that were read are kept beyond segments_mapped_max")                 \
+    X(directory_not_locked, "a writer does not take the directory's lock")
 
 enum zoo_bug {
     ZOO_NONE = 0,
