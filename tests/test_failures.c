@@ -90,7 +90,7 @@ static int durable_by_loop(struct wal *log, uint64_t ticket)
             return result;
         }
         struct pollfd entry = {.fd = fd, .events = POLLIN};
-        if (poll(&entry, 1, 5000) != 1) {
+        if (poll(&entry, 1, 15000) != 1) { /* Long: a busy disk takes seconds. */
             fail_msg("%s: the loop's descriptor stays silent", story_now);
         }
     }
