@@ -5,6 +5,7 @@
  *
  * What can fail: an expectation; its text is the result. Invariants: raftcore_check holds after every step. */
 
+#include "raftcore/codec.h"
 #include "raftcore/configuration.h"
 #include "raftcore/core.h"
 #include "tests/raft/directed.h"
@@ -106,6 +107,30 @@ static const char *a_snapshot_that_ends_in_a_hole_leaves_a_floor(void)
     struct raftcore_status status = story_status(&story);
     EXPECT(&story,
            status.last_index == 10 || (status.hard_state.floor_term == 3 && status.hard_state.floor_index == 10));
+    return story_end(&story);
+}
+
+/* C13, which chance found until the weather changed. */
+static const char *a_snapshot_takes_the_configurations_above_it_along(void)
+{
+    struct story story;
+    story_prepare(&story, 3);
+    story_begin(&story);
+    struct raftcore_configuration two = story.configuration;
+    two.count = 2;
+    two.members[2] = (struct raftcore_member){0};
+    unsigned char bytes[CODEC_CONFIGURATION_BYTES_MAX];
+    codec_encode_configuration(&two, bytes);
+    struct raftcore_entry entries[3] = {story_entry(1), story_entry(1), story_entry(1)};
+    entries[2].type = RAFTCORE_ENTRY_CONFIGURATION;
+    entries[2].data = bytes;
+    entries[2].size = (uint32_t)codec_configuration_bytes(&two);
+    story_append(&story, 2, 1, 0, 0, entries, 3, 0);
+    story_durable(&story);
+    EXPECT(&story, story_status(&story).configuration.count == 2);
+    receive_snapshot(&story, 3, 2, 2, 2); /* Its entry 2 is another. */
+    EXPECT(&story, story_status(&story).last_index == 2 && story_status(&story).configuration_index == 2);
+    EXPECT(&story, story_status(&story).configuration.count == 3);
     return story_end(&story);
 }
 
@@ -497,6 +522,7 @@ static const char *an_id_that_means_something_else(void)
 const struct directed directed_found[] = {
     {"a snapshot takes the holes along (A27)", a_snapshot_that_replaces_the_log_takes_its_holes_along},
     {"a snapshot that ends in a hole (B8, B11)", a_snapshot_that_ends_in_a_hole_leaves_a_floor},
+    {"configurations above a snapshot (C13)", a_snapshot_takes_the_configurations_above_it_along},
     {"an older snapshot (B14)", an_older_snapshot_does_not_replace_a_damaged_one},
     {"a newer one is wanted (B14)", the_leader_takes_a_newer_snapshot_for_whom_its_own_is_too_old},
     {"a snapshot of what is applied", a_snapshot_of_what_is_applied_is_not_taken_again_and_again},

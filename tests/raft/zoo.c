@@ -20,15 +20,24 @@ static const struct seed_hunt_bug bugs[] = {{"none", "no bug: nothing may fail",
 #undef ZOO_ROW
 };
 
+static bool is_caught_by(const struct directed *stories, unsigned count, FILE *to)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const char *wrong = stories[i].run();
+        if (wrong != NULL) {
+            seed_hunt_caught(to, 0, stories[i].name, wrong);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run(const struct seed_hunt_bug *bug, uint64_t seeds, FILE *to)
 {
     raftcore_zoo = bug->zoo;
-    for (unsigned i = 0; i < directed_count; i++) {
-        const char *wrong = directed_tests[i].run();
-        if (wrong != NULL) {
-            seed_hunt_caught(to, 0, directed_tests[i].name, wrong);
-            return;
-        }
+    if (is_caught_by(directed_tests, directed_count, to) || is_caught_by(directed_rules, directed_rules_count, to) ||
+        is_caught_by(directed_found, directed_found_count, to)) {
+        return;
     }
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct nemesis_result result = {0};
