@@ -70,10 +70,10 @@ static int refuse(struct wal *log)
 }
 
 /* Does the wish fit behind the last batch, in the segment that is being filled? */
-static bool fits_segment(const struct wal *log, const struct wish *wish, uint64_t need_bytes)
+static bool fits_segment(const struct wal *log, const struct wish *wish, uint64_t need_bytes, uint32_t ready)
 {
     uint64_t seal_offset = segment_seal_offset(log->stage_segment, log->shape.block_bytes);
-    bool kept = wish->room != ROOM_TO_THE_LAST && log_ready_segments(log) == 0 && !ZOO(reserve_spent);
+    bool kept = wish->room != ROOM_TO_THE_LAST && ready == 0 && !ZOO(reserve_spent);
     uint64_t end_offset = seal_offset - (kept ? STAGE_LAST_BLOCKS * (uint64_t)log->shape.block_bytes : 0);
     return log->stage_offset < end_offset && need_bytes <= end_offset - log->stage_offset;
 }
@@ -128,15 +128,16 @@ static int find_place(struct wal *log, const struct wish *wish, uint64_t need_by
         return 0;
     }
     uint32_t reserve = wish->room != ROOM_BEFORE_RESERVE ? 0 : reserve_of_data();
-    if (fits_segment(log, wish, need_bytes)) {
-        if (log_ready_segments(log) >= reserve) {
+    uint32_t ready = log_ready_segments(log);
+    if (fits_segment(log, wish, need_bytes, ready)) {
+        if (ready >= reserve) {
             *found = true;
             return 0;
         }
         return wait_for_segment(log, wish);
     }
     struct segment *next = table_find(&log->table, log->stage_segment->number + 1);
-    if (next == NULL || next->state != SEGMENT_READY || log_ready_segments(log) < reserve + 1) {
+    if (next == NULL || next->state != SEGMENT_READY || ready < reserve + 1) {
         return wait_for_segment(log, wish);
     }
     if (need_bytes > segment_seal_offset(next, log->shape.block_bytes) - 2 * (uint64_t)log->shape.block_bytes) {
@@ -201,11 +202,14 @@ static int open_batch(struct wal *log, const struct wish *wish)
  * reserve. */
 static struct batch *joinable(struct wal *log, uint64_t record_bytes, uint32_t metadata_bytes)
 {
-    if (!log_has_open_batch(log) || log_ready_segments(log) < reserve_of_data()) {
+    if (!log_has_open_batch(log)) {
         return NULL;
     }
     struct batch *batch = log_batch(log, log->queue_tail - 1);
     bool data = batch->head.kind == BATCH_DATA || batch->head.kind == BATCH_TRUNCATE;
+    if (batch->head.record_count == 0 && log_ready_segments(log) < reserve_of_data()) {
+        return NULL; /* One with records was opened in front of the reserve, and stands there. */
+    }
     return data && batch_has_room(batch, record_bytes, metadata_bytes) ? batch : NULL;
 }
 
