@@ -148,8 +148,7 @@ static const char *an_answer_of_an_earlier_start_does_not_count(void)
     answer.stream = 1;
     answer.index = 1;
     answer.credit = 1 << 20;
-    struct raftcore_message beat = story_from(2, RAFTCORE_HEARTBEAT_ANSWER, 1);
-    beat.stream = 1;
+    struct raftcore_message beat = story_alive(2, 1);
     story_receive(&story, &beat); /* Now its session is known. */
     beat.session = 999;           /* And now it has another. */
     story_receive(&story, &beat);
@@ -359,15 +358,8 @@ static const char *a_truncated_configuration_is_rolled_back(void)
     struct story story;
     story_prepare(&story, 3);
     story_begin(&story);
-    struct raftcore_configuration two = story.configuration;
-    two.count = 2;
-    two.members[2] = (struct raftcore_member){0};
     unsigned char bytes[CODEC_CONFIGURATION_BYTES_MAX];
-    codec_encode_configuration(&two, bytes);
-    struct raftcore_entry entry = {.term = 1,
-                                   .type = RAFTCORE_ENTRY_CONFIGURATION,
-                                   .data = bytes,
-                                   .size = (uint32_t)codec_configuration_bytes(&two)};
+    struct raftcore_entry entry = story_two_members(&story, bytes);
     story_append(&story, 2, 1, 0, 0, &entry, 1, 0);
     EXPECT(&story, story_status(&story).configuration.count == 2);
     struct raftcore_entry other = story_entry(2);
@@ -411,10 +403,7 @@ static const char *an_answer_of_another_log_does_not_count(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    for (unsigned i = 0; i < 3; i++) {
-        story.configuration.members[i].log_id = i + 1; /* As story_from sends it. */
-    }
-    story.start.start.configuration = story.configuration;
+    story_name_logs(&story);
     story_begin(&story);
     story_lead(&story, 1);
     story_durable(&story);

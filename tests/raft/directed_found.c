@@ -116,15 +116,8 @@ static const char *a_snapshot_takes_the_configurations_above_it_along(void)
     struct story story;
     story_prepare(&story, 3);
     story_begin(&story);
-    struct raftcore_configuration two = story.configuration;
-    two.count = 2;
-    two.members[2] = (struct raftcore_member){0};
     unsigned char bytes[CODEC_CONFIGURATION_BYTES_MAX];
-    codec_encode_configuration(&two, bytes);
-    struct raftcore_entry entries[3] = {story_entry(1), story_entry(1), story_entry(1)};
-    entries[2].type = RAFTCORE_ENTRY_CONFIGURATION;
-    entries[2].data = bytes;
-    entries[2].size = (uint32_t)codec_configuration_bytes(&two);
+    struct raftcore_entry entries[3] = {story_entry(1), story_entry(1), story_two_members(&story, bytes)};
     story_append(&story, 2, 1, 0, 0, entries, 3, 0);
     story_durable(&story);
     EXPECT(&story, story_status(&story).configuration.count == 2);
@@ -160,10 +153,7 @@ static const char *the_leader_takes_a_newer_snapshot_for_whom_its_own_is_too_old
 {
     struct story story;
     story_prepare(&story, 3);
-    story_begin(&story);
-    story_lead(&story, 1);
-    story_durable(&story);
-    story_acknowledge(&story, 2, 1, 1);
+    story_begin_leading(&story);
     struct raftcore_event event = {.kind = RAFTCORE_APPLIED, .applied.index = 1};
     story_step(&story, &event);
     event = taken_event(1);
@@ -235,8 +225,7 @@ static const char *a_leader_with_a_hole_offers_its_office_again(void)
         story_wait(&story, SECOND / 10);
         offers += story_sent(&story, RAFTCORE_TIMEOUT_NOW, 3) != NULL;
         EXPECT(&story, i < 20 || story_sent(&story, RAFTCORE_TIMEOUT_NOW, 2) == NULL);
-        struct raftcore_message answer = story_from(3, RAFTCORE_HEARTBEAT_ANSWER, 2);
-        answer.stream = 2;
+        struct raftcore_message answer = story_alive(3, 2);
         story_receive(&story, &answer);
     }
     EXPECT(&story, offers >= 2);
@@ -312,10 +301,7 @@ static const char *many_learners_come_and_go(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    story_begin(&story);
-    story_lead(&story, 1);
-    story_durable(&story);
-    story_acknowledge(&story, 2, 1, 1);
+    story_begin_leading(&story);
     uint64_t index = 1;
     for (uint64_t id = 10; id < 150; id++) {
         struct raftcore_change change = {.kind = RAFTCORE_ADD_LEARNER, .id = id};
@@ -346,16 +332,14 @@ static const char *a_removed_peer_that_starts_anew_stays_removed(void)
     struct raftcore_event event = {.kind = RAFTCORE_CHANGE, .change = {.changes = &change, .count = 1}};
     story_step(&story, &event);
     story_durable(&story);
-    struct raftcore_message answer = story_from(4, RAFTCORE_HEARTBEAT_ANSWER, 1);
-    answer.stream = 3;
+    struct raftcore_message answer = story_alive(4, 1);
     answer.session = 999;
     story_receive(&story, &answer);
     story_acknowledge(&story, 2, 1, 2);
     for (unsigned i = 0; i < 30; i++) {
         story_wait(&story, SECOND / 10);
         EXPECT(&story, i < 20 || story_sent(&story, RAFTCORE_HEARTBEAT, 4) == NULL);
-        struct raftcore_message alive = story_from(2, RAFTCORE_HEARTBEAT_ANSWER, 1);
-        alive.stream = 1;
+        struct raftcore_message alive = story_alive(2, 1);
         story_receive(&story, &alive);
     }
     return story_end(&story);
@@ -366,14 +350,8 @@ static const char *another_log_is_another_voter(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    for (uint32_t i = 0; i < 3; i++) {
-        story.configuration.members[i].log_id = i + 1;
-    }
-    story.start.start.configuration = story.configuration;
-    story_begin(&story);
-    story_lead(&story, 1);
-    story_durable(&story);
-    story_acknowledge(&story, 2, 1, 1);
+    story_name_logs(&story);
+    story_begin_leading(&story);
     const struct raftcore_change changes[2] = {{.kind = RAFTCORE_REMOVE, .id = 3},
                                                {.kind = RAFTCORE_ADD_VOTER, .id = 3, .log_id = 999}};
     struct raftcore_event event = {.kind = RAFTCORE_CHANGE, .change = {.changes = changes, .count = 2}};

@@ -24,15 +24,6 @@ static void change(struct story *story, uint32_t kind, uint64_t id)
     story_step(story, &event);
 }
 
-/* Node 1 leads term 1, and its first entry is committed by node 2. */
-static void begin_leading(struct story *story)
-{
-    story_begin(story);
-    story_lead(story, 1);
-    story_durable(story);
-    story_acknowledge(story, 2, 1, 1);
-}
-
 /* --- persisting ---------------------------------------------------------------------------------- */
 
 /* A11: a slow disk is no reason to begin another campaign. */
@@ -111,7 +102,7 @@ static const char *a_leader_whose_disk_stands_still_steps_down(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    begin_leading(&story);
+    story_begin_leading(&story);
     struct raftcore_entry entry = story_entry(0);
     struct raftcore_event event = propose_event(&entry);
     story_step(&story, &event);
@@ -119,8 +110,7 @@ static const char *a_leader_whose_disk_stands_still_steps_down(void)
     for (unsigned i = 0; i < 40 && story_status(&story).role == RAFTCORE_LEADER; i++) {
         story_wait(&story, SECOND / 10);
         offered = offered || story_sent(&story, RAFTCORE_TIMEOUT_NOW, 2) != NULL;
-        struct raftcore_message alive = story_from(2, RAFTCORE_HEARTBEAT_ANSWER, 1);
-        alive.stream = 1;
+        struct raftcore_message alive = story_alive(2, 1);
         story_receive(&story, &alive);
     }
     EXPECT(&story, story_status(&story).role == RAFTCORE_FOLLOWER && offered);
@@ -134,10 +124,7 @@ static const char *another_log_neither_votes_nor_is_voted_for(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    for (uint32_t i = 0; i < 3; i++) {
-        story.configuration.members[i].log_id = i + 1;
-    }
-    story.start.start.configuration = story.configuration;
+    story_name_logs(&story);
     story_begin(&story);
     struct raftcore_message request = story_from(2, RAFTCORE_VOTE_REQUEST, 1);
     request.log_id = 99;
@@ -163,7 +150,7 @@ static const char *a_stranger_is_no_voter_at_once(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    begin_leading(&story);
+    story_begin_leading(&story);
     change(&story, RAFTCORE_ADD_VOTER, 9);
     EXPECT(&story, story.reason == RAFTCORE_REASON_NOT_CAUGHT_UP);
     return story_end(&story);
@@ -174,9 +161,8 @@ static const char *a_transfer_goes_to_a_whole_peer_and_stops_changes(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    begin_leading(&story);
-    struct raftcore_message beat = story_from(3, RAFTCORE_HEARTBEAT_ANSWER, 1);
-    beat.stream = 2;
+    story_begin_leading(&story);
+    struct raftcore_message beat = story_alive(3, 1);
     beat.flags = RAFTCORE_DAMAGED;
     story_receive(&story, &beat);
     struct raftcore_event event = {.kind = RAFTCORE_TRANSFER_LEADERSHIP, .transfer.to = 3};
@@ -199,7 +185,7 @@ static const char *a_snapshot_names_the_members_of_its_time(void)
     struct story story;
     struct raftcore_configuration configuration = {.count = 0};
     story_prepare(&story, 3);
-    begin_leading(&story);
+    story_begin_leading(&story);
     for (uint64_t id = 10; id < 13; id++) { /* Entries 2, 3, 4. */
         change(&story, RAFTCORE_ADD_LEARNER, id);
         story_durable(&story);

@@ -5,6 +5,8 @@
 
 #include "tests/raft/story.h"
 
+#include "raftcore/codec.h"
+
 #include <stdlib.h>
 
 void story_step(struct story *story, struct raftcore_event *event)
@@ -102,6 +104,14 @@ void story_append(struct story *story, unsigned leader, uint64_t term, uint64_t 
     story_receive(story, &message);
 }
 
+void story_name_logs(struct story *story)
+{
+    for (uint32_t i = 0; i < story->configuration.count; i++) {
+        story->configuration.members[i].log_id = story->configuration.members[i].id;
+    }
+    story->start.start.configuration = story->configuration;
+}
+
 /* Node 1 campaigns and is granted by node 2. */
 void story_lead(struct story *story, uint64_t term)
 {
@@ -119,9 +129,36 @@ void story_lead(struct story *story, uint64_t term)
     EXPECT(story, story_status(story).role == RAFTCORE_LEADER);
 }
 
+void story_begin_leading(struct story *story)
+{
+    story_begin(story);
+    story_lead(story, 1);
+    story_durable(story);
+    story_acknowledge(story, 2, 1, 1);
+}
+
+struct raftcore_message story_alive(unsigned node, uint64_t term)
+{
+    struct raftcore_message alive = story_from(node, RAFTCORE_HEARTBEAT_ANSWER, term);
+    alive.stream = node - 1; /* As in story_acknowledge. */
+    return alive;
+}
+
 struct raftcore_entry story_entry(uint64_t term)
 {
     return (struct raftcore_entry){.term = term};
+}
+
+struct raftcore_entry story_two_members(const struct story *story, unsigned char *bytes)
+{
+    struct raftcore_configuration two = story->configuration;
+    two.count = 2;
+    two.members[2] = (struct raftcore_member){0};
+    codec_encode_configuration(&two, bytes);
+    return (struct raftcore_entry){.term = 1,
+                                   .type = RAFTCORE_ENTRY_CONFIGURATION,
+                                   .data = bytes,
+                                   .size = (uint32_t)codec_configuration_bytes(&two)};
 }
 
 void story_wait(struct story *story, uint64_t ns)

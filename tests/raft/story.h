@@ -41,8 +41,14 @@ struct raftcore_message story_from(unsigned node, enum raftcore_message_kind kin
 void story_receive(struct story *story, const struct raftcore_message *message);
 void story_append(struct story *story, unsigned leader, uint64_t term, uint64_t previous, uint64_t previous_term,
                   const struct raftcore_entry *entries, uint32_t count, uint64_t commit);
+/* Members have the logs that story_from names; before story_begin. */
+void story_name_logs(struct story *story);
 /* Node 1 campaigns and wins that term. */
 void story_lead(struct story *story, uint64_t term);
+/* Node 1 begins, and leads term 1, whose first entry is committed by node 2. */
+void story_begin_leading(struct story *story);
+/* A node that answers heartbeats of a first leadership. */
+struct raftcore_message story_alive(unsigned node, uint64_t term);
 /* A node's answer that it has entries up to index durably. */
 void story_acknowledge(struct story *story, unsigned node, uint64_t term, uint64_t index);
 
@@ -50,5 +56,7 @@ void story_acknowledge(struct story *story, unsigned node, uint64_t term, uint64
 const struct raftcore_message *story_sent(const struct story *story, enum raftcore_message_kind kind, unsigned to);
 struct raftcore_status story_status(const struct story *story);
 struct raftcore_entry story_entry(uint64_t term);
+/* An entry of term 1: nodes 1 and 2 are the members. bytes: CODEC_CONFIGURATION_BYTES_MAX, its payload. */
+struct raftcore_entry story_two_members(const struct story *story, unsigned char *bytes);
 
 #endif

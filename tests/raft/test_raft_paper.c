@@ -252,10 +252,7 @@ static void test_5_3_a_proposal_is_appended_and_sent(void **state)
     (void)state;
     struct story story;
     story_prepare(&story, 3);
-    story_begin(&story);
-    story_lead(&story, 1);
-    story_durable(&story);
-    story_acknowledge(&story, 2, 1, 1);
+    story_begin_leading(&story);
     struct raftcore_entry entry = story_entry(0);
     struct raftcore_event event = {.kind = RAFTCORE_PROPOSE, .propose = {.entries = &entry, .count = 1}};
     story_step(&story, &event);
@@ -453,10 +450,7 @@ static void test_6_a_joint_configuration_needs_both_majorities(void **state)
     (void)state;
     struct story story;
     story_prepare(&story, 3);
-    story_begin(&story);
-    story_lead(&story, 1);
-    story_durable(&story);
-    story_acknowledge(&story, 2, 1, 1);
+    story_begin_leading(&story);
     struct raftcore_change changes[] = {{.kind = RAFTCORE_ADD_VOTER, .id = 4},
                                         {.kind = RAFTCORE_ADD_VOTER, .id = 5},
                                         {.kind = RAFTCORE_REMOVE, .id = 2},
@@ -488,10 +482,7 @@ static void test_6_a_stranger_is_a_learner_first(void **state)
     (void)state;
     struct story story;
     story_prepare(&story, 3);
-    story_begin(&story);
-    story_lead(&story, 1);
-    story_durable(&story);
-    story_acknowledge(&story, 2, 1, 1);
+    story_begin_leading(&story);
     struct raftcore_change change = {.kind = RAFTCORE_ADD_VOTER, .id = 4};
     struct raftcore_event event = {.kind = RAFTCORE_CHANGE, .change = {.changes = &change, .count = 1}};
     story_step(&story, &event);
@@ -627,8 +618,7 @@ static void test_8_a_read_asks_a_majority(void **state)
     story_acknowledge(&story, 2, 1, 1);
     const struct raftcore_message *beat = story_sent(&story, RAFTCORE_HEARTBEAT, 2);
     EXPECT(&story, beat != NULL && story.output->read_count == 0);
-    struct raftcore_message answer = story_from(2, RAFTCORE_HEARTBEAT_ANSWER, 1);
-    answer.stream = 1;
+    struct raftcore_message answer = story_alive(2, 1);
     answer.round = beat == NULL ? 1 : beat->round;
     story_receive(&story, &answer);
     EXPECT(&story, story.output->read_count == 0); /* Not applied. */
@@ -678,8 +668,7 @@ static void test_3_10_transfer(void **state)
     EXPECT(&story, story_sent(&story, RAFTCORE_TIMEOUT_NOW, 2) != NULL);
     story_acknowledge(&story, 3, 1, 1);
     for (unsigned i = 0; i < 12; i++) { /* Given up after an election timeout. */
-        struct raftcore_message beat = story_from(3, RAFTCORE_HEARTBEAT_ANSWER, 1);
-        beat.stream = 2;
+        struct raftcore_message beat = story_alive(3, 1);
         story_receive(&story, &beat);
         story_wait(&story, SECOND / 10);
     }
