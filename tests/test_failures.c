@@ -601,63 +601,6 @@ static void test_every_allocation_fails_while_running(void **state)
     }
 }
 
-/* --- the anchor that an open on a full disk puts off --------------------------------------------- */
-
-/* In a child, which is killed: a log on a disk that becomes full, then truncations, each of a block, as many as there
- * is room for. */
-static void truncate_on_a_full_disk(const char *directory)
-{
-    (void)fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct wal_options options = small(WAL_CREATE | WAL_NO_THREADS);
-        struct fault_io *disk = fault_disk(directory);
-        struct wal *log = NULL;
-        struct wal_receipt receipt;
-        unsigned count = 0;
-        must(wal_open_io(fault_io_disk(disk), &options, &log, NULL));
-        must(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL));
-        must(sample_commit(log, 40));
-        fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_ALLOCATE, .nth = 1, .forever = true, .error = ENOSPC});
-        while (sample_commit(log, 1) == 0) {
-        }
-        while (count < 250 && wal_truncate_suffix(log, wal_last_index(log), &receipt) == 0) {
-            must(wal_wait(log, receipt.ticket));
-            count++;
-        }
-        _exit((int)count);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_in_range(WEXITSTATUS(status), 4, 100);
-}
-
-static void test_eio_of_an_anchor_put_off(void **state)
-{
-    char directory[SCRATCH_PATH_BYTES];
-    scratch_join(directory, *state, "log");
-    truncate_on_a_full_disk(directory);
-    struct wal_options options = small(WAL_NO_THREADS);
-    struct fault_io *disk = fault_disk(directory);
-    struct wal *log = NULL;
-    struct wal_receipt receipt;
-    fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_ALLOCATE, .nth = 1, .forever = true, .error = ENOSPC});
-    assert_int_equal(wal_open_io(fault_io_disk(disk), &options, &log, NULL), 0);
-    assert_int_equal(fault_io_count(disk, FAULT_WRITE_DURABLE), 0); /* Put off. */
-    fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_WRITE_DURABLE, .nth = 1, .error = EIO, .carried_out = true});
-    uint64_t kept = wal_last_index(log) - 2;
-    assert_int_equal(wal_truncate_prefix(log, kept, &receipt), WAL_EPOISONED);
-    assert_int_equal(wal_truncate_prefix(log, kept, &receipt), WAL_EPOISONED);
-    assert_int_equal(wal_truncate_prefix(log, wal_first_index(log), &receipt), WAL_EPOISONED);
-    assert_int_equal(fault_io_count(disk, FAULT_WRITE_DURABLE), 1); /* No second one. */
-    (void)wal_close(log);
-    fault_io_free(disk);
-    assert_int_equal(wal_open(directory, &options, &log, NULL), 0);
-    assert_int_equal(wal_close(log), 0);
-}
-
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -668,7 +611,6 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_every_operation_fails_in_a_loop, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_every_operation_fails_with_threads, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_eio_while_creating, scratch_setup, scratch_teardown),
-        cmocka_unit_test_setup_teardown(test_eio_of_an_anchor_put_off, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_no_room_while_creating, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_no_room_where_reserving_tells_nothing, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_eio_while_opening, scratch_setup, scratch_teardown),

@@ -64,8 +64,9 @@ static struct wal *fill_up(struct fault_io *disk)
     return log;
 }
 
-/* In a child: fills the log, truncates its end so many times at most, and ends. The number of times that it could. */
-static unsigned spend(const char *directory, unsigned most)
+/* In a child: fills the log, truncates its end as often as it can, and ends. A log that was killed with its last blocks
+ * left: too few for an anchor whenever it is opened. */
+static void leave_last_blocks(const char *directory)
 {
     (void)fflush(NULL);
     pid_t child = fork();
@@ -77,7 +78,7 @@ static unsigned spend(const char *directory, unsigned most)
         struct wal_receipt receipt;
         unsigned spent = 0;
         int result = 0;
-        while (spent < most && result == 0) {
+        while (spent < SPENT_MAX && result == 0) {
             result = wal_truncate_suffix(log, wal_last_index(log), &receipt);
             result = result == 0 ? wal_wait(log, receipt.ticket) : result;
             spent += result == 0;
@@ -87,15 +88,8 @@ static unsigned spend(const char *directory, unsigned most)
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) >= 100);
-    return (unsigned)WEXITSTATUS(status) - 100;
-}
-
-/* A log that was killed with its last blocks left: too few for an anchor whenever it is opened. */
-static void leave_last_blocks(const char *directory)
-{
-    unsigned all = spend(directory, SPENT_MAX);
-    assert_true(all > 3 && all < SPENT_MAX);
+    assert_true(WIFEXITED(status));
+    assert_in_range(WEXITSTATUS(status), 100 + 4, 100 + SPENT_MAX - 1);
 }
 
 static void truncate_start(struct wal *log)
@@ -145,6 +139,30 @@ static void test_appending_resumes_without_threads(void **state)
     }
     assert_int_equal(wal_close(log), 0);
     fault_io_free(disk);
+}
+
+/* The anchor may be there or not: nothing is written behind it, or in its place. */
+static void test_eio_of_an_anchor_put_off(void **state)
+{
+    char directory[SCRATCH_PATH_BYTES];
+    scratch_join(directory, *state, "log");
+    leave_last_blocks(directory);
+    struct fault_io *disk = full_disk(directory);
+    struct wal *log = open_on(disk, WAL_NO_THREADS);
+    struct wal_receipt receipt;
+    assert_non_null(log);
+    assert_int_equal(fault_io_count(disk, FAULT_WRITE_DURABLE), 0); /* Put off. */
+    fault_io_arm(disk, (struct fault_rule){.kinds = FAULT_WRITE_DURABLE, .nth = 1, .error = EIO, .carried_out = true});
+    uint64_t kept = wal_last_index(log) - 2;
+    assert_int_equal(wal_truncate_prefix(log, kept, &receipt), WAL_EPOISONED);
+    assert_int_equal(wal_truncate_prefix(log, kept, &receipt), WAL_EPOISONED);
+    assert_int_equal(wal_truncate_prefix(log, wal_first_index(log), &receipt), WAL_EPOISONED);
+    assert_int_equal(fault_io_count(disk, FAULT_WRITE_DURABLE), 1); /* No second one. */
+    (void)wal_close(log);
+    fault_io_free(disk);
+    struct wal_options options = tiny(WAL_NO_THREADS);
+    assert_int_equal(wal_open(directory, &options, &log, NULL), 0);
+    assert_int_equal(wal_close(log), 0);
 }
 
 /* Data may not come into the reserve behind a truncation, in its batch. */
@@ -214,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_appending_resumes_behind_an_anchor_put_off),
         TEST(test_appending_resumes_without_threads),
+        TEST(test_eio_of_an_anchor_put_off),
         TEST(test_data_does_not_join_a_truncation_in_the_reserve),
         TEST(test_what_frees_nothing_does_not_use_the_last_blocks),
     };
