@@ -146,13 +146,12 @@ static void start_group(struct group *group, uint32_t message_bytes, uint64_t se
                                            .window_messages = 1024,
                                            .allocator = {.reallocate = count_reallocate}};
         CHECK(raftcore_new(&group->cores[node], &options) == 0);
-        struct raftcore_event event = {.kind = RAFTCORE_START};
-        event.start = (struct raftcore_start){.session = 1, .hard_state = {.term_limit = 1024}, .first_index = 1};
-        event.start.configuration.count = NODES;
+        struct raftcore_start start = {.session = 1, .hard_state = {.term_limit = 1024}, .first_index = 1};
+        start.configuration.count = NODES;
         for (unsigned member = 0; member < NODES; member++) {
-            event.start.configuration.members[member] =
-                (struct raftcore_member){.id = member + 1, .flags = RAFTCORE_VOTER};
+            start.configuration.members[member] = (struct raftcore_member){.id = member + 1, .flags = RAFTCORE_VOTER};
         }
+        struct raftcore_event event = {.kind = RAFTCORE_START, .start = &start};
         step(group, node, &event);
     }
     settle(group);

@@ -233,7 +233,7 @@ static int start_core(struct raftcore_node *node, struct raftcore_start *start)
     node->apply_next = node->apply_end = start->applied + 1;
     node->is_empty = start->snapshot.index > 0;
     node->now_ns = node->options.now_ns;
-    struct raftcore_event event = {.kind = RAFTCORE_START, .start = *start};
+    struct raftcore_event event = {.kind = RAFTCORE_START, .start = start};
     int reason = node_step(node, &event);
     if (reason != 0) {
         return tell(node, WAL_ECORRUPT, "the core refused what was found: log and snapshot do not fit together");

@@ -320,7 +320,8 @@ struct raftcore_event {
     uint32_t reserved;
     uint64_t now_ns;
     union {
-        struct raftcore_start start;
+        const struct raftcore_start
+            *start; /* Read within the step only, like everything else that an event points to. */
         const struct raftcore_message *receive;
         struct {
             const struct raftcore_entry *entries; /* term is ignored. */

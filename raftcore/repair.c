@@ -240,8 +240,8 @@ static bool take_over(struct raftcore *core, const struct raftcore_start *start)
 
 int on_start(struct raftcore *core, const struct raftcore_event *event)
 {
-    const struct raftcore_start *start = &event->start;
-    if (core->started || !start_is_right(start)) {
+    const struct raftcore_start *start = event->start;
+    if (core->started || start == NULL || !start_is_right(start)) {
         return RAFTCORE_REASON_INVALID;
     }
     if (!take_over(core, start)) {

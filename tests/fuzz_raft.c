@@ -127,14 +127,14 @@ static void fuzz_core(struct input *input)
     struct raftcore *core;
     const struct raftcore_output *output;
     CHECK(raftcore_new(&core, &options) == 0);
-    struct raftcore_event event = {.kind = RAFTCORE_START, .now_ns = 1};
-    event.start = (struct raftcore_start){.session = 7,
-                                          .hard_state = {.term_limit = 1024},
-                                          .first_index = 1,
-                                          .configuration = {.count = 3,
-                                                            .members = {{.id = 1, .flags = RAFTCORE_VOTER},
-                                                                        {.id = 2, .flags = RAFTCORE_VOTER},
-                                                                        {.id = 3, .flags = RAFTCORE_VOTER}}}};
+    struct raftcore_start start = {.session = 7,
+                                   .hard_state = {.term_limit = 1024},
+                                   .first_index = 1,
+                                   .configuration = {.count = 3,
+                                                     .members = {{.id = 1, .flags = RAFTCORE_VOTER},
+                                                                 {.id = 2, .flags = RAFTCORE_VOTER},
+                                                                 {.id = 3, .flags = RAFTCORE_VOTER}}}};
+    struct raftcore_event event = {.kind = RAFTCORE_START, .now_ns = 1, .start = &start};
     uint64_t now_ns = 1, sequence = 0;
     CHECK(raftcore_step(core, &event, &output) == 0);
     while (input->left > 0 && raftcore_broken(core) == NULL) {

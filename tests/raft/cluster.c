@@ -640,19 +640,19 @@ void cluster_restart(struct cluster *cluster, unsigned id)
     options.log_id = 1000 + id;
     options.seed = cluster_random(cluster, UINT64_MAX);
     CHECK(raftcore_new(&node->core, &options) == 0);
-    struct raftcore_event event = {.kind = RAFTCORE_START};
+    struct raftcore_start start;
     struct raftcore_hole hole;
-    disk_start(&node->disk, &event.start);
-    event.start.session = ++cluster->sessions;
-    event.start.applied = node->disk.snapshot.index;
-    damage(cluster, id, &event.start, &hole);
+    disk_start(&node->disk, &start);
+    start.session = ++cluster->sessions;
+    start.applied = node->disk.snapshot.index;
+    damage(cluster, id, &start, &hole);
     node->lost_tail = false;
     node->applied = node->disk.snapshot.index;
     node->apply_to = node->applied + 1;
     node->state = node->applied == 0 ? 0 : cluster->truth[node->applied].state;
     tell(cluster, "n%u starts: term %" PRIu64 ", last %" PRIu64 "%s%s", id, node->disk.hard.term,
-         disk_last(&node->disk), event.start.tail != 0 ? ", tail uncertain" : "",
-         event.start.hole_count > 0 ? ", a hole" : "");
+         disk_last(&node->disk), start.tail != 0 ? ", tail uncertain" : "", start.hole_count > 0 ? ", a hole" : "");
+    struct raftcore_event event = {.kind = RAFTCORE_START, .start = &start};
     int reason = cluster_step(cluster, id, &event);
     if (reason != 0) {
         cluster_fail(cluster, "node %u does not start: %s", id, raftcore_reason_text(reason));

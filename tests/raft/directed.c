@@ -111,10 +111,10 @@ static const char *an_entry_of_an_earlier_term_is_not_committed_by_counting(void
     struct story story;
     struct raftcore_run run = {.first_index = 1, .term = 1};
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 2;
-    story.start.start.last_index = 1;
-    story.start.start.runs = &run;
-    story.start.start.run_count = 1;
+    story.start.hard_state.term = 2;
+    story.start.last_index = 1;
+    story.start.runs = &run;
+    story.start.run_count = 1;
     story_begin(&story);
     story_lead(&story, 3);
     const struct raftcore_message *sent_append = story_sent(&story, RAFTCORE_APPEND, 2);
@@ -205,11 +205,11 @@ static const char *an_uncertain_tail_votes_for_nobody_behind_its_floor(void)
     struct story story;
     struct raftcore_run run = {.first_index = 1, .term = 1};
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 1;
-    story.start.start.last_index = 1;
-    story.start.start.runs = &run;
-    story.start.start.run_count = 1;
-    story.start.start.tail = RAFTCORE_TAIL_UNCERTAIN;
+    story.start.hard_state.term = 1;
+    story.start.last_index = 1;
+    story.start.runs = &run;
+    story.start.run_count = 1;
+    story.start.tail = RAFTCORE_TAIL_UNCERTAIN;
     story_begin(&story);
     EXPECT(&story, story.output->unit.hard_state.term == 1024 &&
                        story.output->unit.hard_state.vote == RAFTCORE_VOTE_SPENT &&
@@ -237,12 +237,12 @@ static void prepare_hole(struct story *story, struct raftcore_run *run, struct r
     story_prepare(story, 3);
     *run = (struct raftcore_run){.first_index = 1, .term = 1};
     *hole = (struct raftcore_hole){.first = 1, .last = 1, .anchor_index = 2, .anchor_term = 1};
-    story->start.start.hard_state.term = 1;
-    story->start.start.last_index = 2;
-    story->start.start.runs = run;
-    story->start.start.run_count = 1;
-    story->start.start.holes = hole;
-    story->start.start.hole_count = 1;
+    story->start.hard_state.term = 1;
+    story->start.last_index = 2;
+    story->start.runs = run;
+    story->start.run_count = 1;
+    story->start.holes = hole;
+    story->start.hole_count = 1;
 }
 
 static const char *a_part_of_a_hole_is_not_stored(void)
@@ -489,11 +489,11 @@ static const char *the_commit_of_an_uncertain_log_is_not_believed(void)
     struct story story;
     struct raftcore_run run = {.first_index = 1, .term = 1};
     story_prepare(&story, 3);
-    story.start.start.hard_state = (struct raftcore_hard_state){.term = 2, .commit = 2, .term_limit = 1024};
-    story.start.start.last_index = 2;
-    story.start.start.runs = &run;
-    story.start.start.run_count = 1;
-    story.start.start.tail = RAFTCORE_TAIL_UNCERTAIN;
+    story.start.hard_state = (struct raftcore_hard_state){.term = 2, .commit = 2, .term_limit = 1024};
+    story.start.last_index = 2;
+    story.start.runs = &run;
+    story.start.run_count = 1;
+    story.start.tail = RAFTCORE_TAIL_UNCERTAIN;
     story_begin(&story);
     story_durable(&story);
     EXPECT(&story, story_status(&story).hard_state.commit == 0);

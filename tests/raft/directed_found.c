@@ -50,13 +50,13 @@ static void prepare(struct story *story, uint64_t last, uint64_t term, struct ra
 {
     story_prepare(story, 3);
     *run = (struct raftcore_run){.first_index = 1, .term = term};
-    story->start.start.hard_state.term = term;
-    story->start.start.last_index = last;
-    story->start.start.runs = run;
-    story->start.start.run_count = 1;
+    story->start.hard_state.term = term;
+    story->start.last_index = last;
+    story->start.runs = run;
+    story->start.run_count = 1;
     if (hole != NULL) {
-        story->start.start.holes = hole;
-        story->start.start.hole_count = 1;
+        story->start.holes = hole;
+        story->start.hole_count = 1;
     }
 }
 
@@ -100,7 +100,7 @@ static const char *a_snapshot_that_ends_in_a_hole_leaves_a_floor(void)
     struct raftcore_hole hole = {.first = 3, .last = 6, .anchor_index = 7, .anchor_term = 3};
     prepare(&story, 10, 3, runs, &hole);
     runs[0] = (struct raftcore_run){.first_index = 1, .term = 1};
-    story.start.start.run_count = 2;
+    story.start.run_count = 2;
     story_begin(&story);
     receive_snapshot(&story, 2, 3, 5, 2);
     story_durable(&story);
@@ -132,11 +132,11 @@ static const char *an_older_snapshot_does_not_replace_a_damaged_one(void)
     struct story story;
     struct raftcore_run run;
     prepare(&story, 12, 1, &run, NULL);
-    run.first_index = story.start.start.first_index = 11;
-    story.start.start.hard_state.commit = 12;
-    story.start.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 1, .id = 5, .bytes = 10};
-    story.start.start.applied = 10;
-    story.start.start.snapshot_damaged = true;
+    run.first_index = story.start.first_index = 11;
+    story.start.hard_state.commit = 12;
+    story.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 1, .id = 5, .bytes = 10};
+    story.start.applied = 10;
+    story.start.snapshot_damaged = true;
     story_begin(&story);
     receive_snapshot(&story, 2, 1, 5, 1);
     const struct raftcore_message *answer = story_sent(&story, RAFTCORE_SNAPSHOT_ANSWER, 2);
@@ -399,10 +399,10 @@ static const char *an_append_that_contradicts_the_snapshot(void)
     struct story story;
     struct raftcore_run run;
     prepare(&story, 10, 5, &run, NULL);
-    story.start.start.run_count = 0;
-    story.start.start.first_index = 11;
-    story.start.start.hard_state.commit = story.start.start.applied = 10;
-    story.start.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 5, .id = 5, .bytes = 10};
+    story.start.run_count = 0;
+    story.start.first_index = 11;
+    story.start.hard_state.commit = story.start.applied = 10;
+    story.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 5, .id = 5, .bytes = 10};
     story_begin(&story);
     struct raftcore_entry entries[4] = {story_entry(1), story_entry(1), story_entry(1), story_entry(1)};
     story_append(&story, 3, 7, 8, 1, entries, 4, 0);
@@ -433,7 +433,7 @@ static const char *entries_for_a_hole_that_contradict_what_stands_behind_it(void
     struct raftcore_hole hole = {.first = 2, .last = 2, .anchor_index = 4, .anchor_term = 5};
     prepare(&story, 4, 5, runs, &hole);
     runs[0] = (struct raftcore_run){.first_index = 1, .term = 4};
-    story.start.start.run_count = 2;
+    story.start.run_count = 2;
     story_begin(&story);
     struct raftcore_entry entries[3] = {story_entry(5), story_entry(5), story_entry(5)};
     struct raftcore_message answer = story_from(3, RAFTCORE_FETCH_ANSWER, 5);

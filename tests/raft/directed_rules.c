@@ -68,7 +68,7 @@ static const char *nothing_is_said_before_the_recovery_unit(void)
 {
     struct story story;
     story_prepare(&story, 3);
-    story.start.start.tail = RAFTCORE_TAIL_UNCERTAIN;
+    story.start.tail = RAFTCORE_TAIL_UNCERTAIN;
     story_begin(&story);
     struct raftcore_message beat = story_from(2, RAFTCORE_HEARTBEAT, 1024);
     story_receive(&story, &beat);
@@ -229,12 +229,12 @@ static const char *entries_for_a_hole_must_join_at_both_ends(void)
     struct raftcore_run runs[2] = {{.first_index = 1, .term = 2}, {.first_index = 3, .term = 3}};
     struct raftcore_hole hole = {.first = 2, .last = 2, .anchor_index = 3, .anchor_term = 3};
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 5;
-    story.start.start.last_index = 3;
-    story.start.start.runs = runs;
-    story.start.start.run_count = 2;
-    story.start.start.holes = &hole;
-    story.start.start.hole_count = 1;
+    story.start.hard_state.term = 5;
+    story.start.last_index = 3;
+    story.start.runs = runs;
+    story.start.run_count = 2;
+    story.start.holes = &hole;
+    story.start.hole_count = 1;
     story_begin(&story);
     struct raftcore_message answer = story_from(3, RAFTCORE_FETCH_ANSWER, 5);
     struct raftcore_entry entries[2] = {story_entry(2), story_entry(4)}; /* Not the anchor. */
@@ -260,15 +260,15 @@ static const char *a_node_whose_snapshot_does_not_read_waits_for_one(void)
     struct story story;
     struct raftcore_run run = {.first_index = 11, .term = 1};
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 1;
-    story.start.start.hard_state.commit = 12;
-    story.start.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 1, .id = 5, .bytes = 10};
-    story.start.start.first_index = 11;
-    story.start.start.last_index = 12;
-    story.start.start.applied = 10;
-    story.start.start.runs = &run;
-    story.start.start.run_count = 1;
-    story.start.start.snapshot_damaged = true;
+    story.start.hard_state.term = 1;
+    story.start.hard_state.commit = 12;
+    story.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 1, .id = 5, .bytes = 10};
+    story.start.first_index = 11;
+    story.start.last_index = 12;
+    story.start.applied = 10;
+    story.start.runs = &run;
+    story.start.run_count = 1;
+    story.start.snapshot_damaged = true;
     story_begin(&story);
     EXPECT(&story, story.output->apply_from == story.output->apply_to);
     struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN, .campaign.at_once = true};

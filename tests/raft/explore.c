@@ -196,12 +196,13 @@ static void start_node(struct world *world, unsigned node, uint64_t session)
                                        .no_check_quorum = true,
                                        .no_forwarding = true};
     CHECK(raftcore_new(&world->cores[node], &options) == 0);
-    struct raftcore_event event = {.kind = RAFTCORE_START};
-    disk_start(&world->disks[node], &event.start);
-    event.start.session = session;
-    if (event.start.hard_state.term_limit == 0) {
-        event.start.hard_state.term_limit = 1024;
+    struct raftcore_start start;
+    disk_start(&world->disks[node], &start);
+    start.session = session;
+    if (start.hard_state.term_limit == 0) {
+        start.hard_state.term_limit = 1024;
     }
+    struct raftcore_event event = {.kind = RAFTCORE_START, .start = &start};
     step(world, node, &event);
 }
 

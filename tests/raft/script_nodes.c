@@ -88,9 +88,9 @@ static void persist(struct script_nodes *nodes, struct script_node *node, uint32
 
 int script_node_start(struct script_nodes *nodes, struct script_node *node, struct raftcore_start *start)
 {
-    struct raftcore_event event = {.kind = RAFTCORE_START, .start = *start};
-    event.start.session = ++nodes->sessions;
-    event.start.applied = node->disk.snapshot.index;
+    struct raftcore_event event = {.kind = RAFTCORE_START, .start = start};
+    start->session = ++nodes->sessions;
+    start->applied = node->disk.snapshot.index;
     node->applied = node->taken_to = node->give_to = node->disk.snapshot.index;
     node->shown_role = RAFTCORE_FOLLOWER;
     node->shown_leader = 0;

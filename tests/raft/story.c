@@ -29,8 +29,7 @@ void story_prepare(struct story *story, unsigned nodes)
         story->configuration.members[story->configuration.count++] =
             (struct raftcore_member){.id = id, .flags = RAFTCORE_VOTER};
     }
-    story->start = (struct raftcore_event){.kind = RAFTCORE_START};
-    story->start.start = (struct raftcore_start){
+    story->start = (struct raftcore_start){
         .session = 11, .hard_state = {.term_limit = 1024}, .configuration = story->configuration, .first_index = 1};
 }
 
@@ -39,7 +38,8 @@ void story_begin(struct story *story)
     if (raftcore_new(&story->core, &story->options) != 0) {
         abort();
     }
-    story_step(story, &story->start);
+    struct raftcore_event event = {.kind = RAFTCORE_START, .start = &story->start};
+    story_step(story, &event);
     EXPECT(story, story->reason == 0);
 }
 
@@ -109,7 +109,7 @@ void story_name_logs(struct story *story)
     for (uint32_t i = 0; i < story->configuration.count; i++) {
         story->configuration.members[i].log_id = story->configuration.members[i].id;
     }
-    story->start.start.configuration = story->configuration;
+    story->start.configuration = story->configuration;
 }
 
 /* Node 1 campaigns and is granted by node 2. */

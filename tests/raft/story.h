@@ -17,7 +17,7 @@ struct story {
     int reason;
     const char *wrong;
     struct raftcore_configuration configuration;
-    struct raftcore_event start;
+    struct raftcore_start start;
     struct raftcore_options options;
 };
 

@@ -50,7 +50,7 @@ static void test_5_1_a_request_of_an_old_term_is_refused(void **state)
     (void)state;
     struct story story;
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 7;
+    story.start.hard_state.term = 7;
     story_begin(&story);
     static const struct {
         enum raftcore_message_kind request, answer;
@@ -192,7 +192,7 @@ static void test_5_2_a_candidate_follows_a_leader_of_its_term(void **state)
     for (uint64_t term = 1; term <= 3; term++) {
         struct story story;
         story_prepare(&story, 3);
-        story.start.start.hard_state.term = 1;
+        story.start.hard_state.term = 1;
         story_begin(&story);
         struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN, .campaign.at_once = true};
         story_step(&story, &event);
@@ -336,10 +336,10 @@ static void test_5_3_a_gap_is_refused(void **state)
     struct story story;
     struct raftcore_run runs[] = {{1, 1}, {3, 2}};
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 2;
-    story.start.start.last_index = 4;
-    story.start.start.runs = runs;
-    story.start.start.run_count = 2;
+    story.start.hard_state.term = 2;
+    story.start.last_index = 4;
+    story.start.runs = runs;
+    story.start.run_count = 2;
     story_begin(&story);
     story_append(&story, 2, 3, 9, 3, NULL, 0, 0);
     const struct raftcore_message *answer = story_sent(&story, RAFTCORE_APPEND_ANSWER, 2);
@@ -366,10 +366,10 @@ static void test_5_3_figure_7(void **state)
     for (size_t i = 0; i < sizeof(followers) / sizeof(followers[0]); i++) {
         struct story story;
         story_prepare(&story, 3);
-        story.start.start.hard_state.term = 7;
-        story.start.start.last_index = followers[i].last;
-        story.start.start.runs = followers[i].run;
-        story.start.start.run_count = followers[i].runs;
+        story.start.hard_state.term = 7;
+        story.start.last_index = followers[i].last;
+        story.start.runs = followers[i].run;
+        story.start.run_count = followers[i].runs;
         story_begin(&story);
         uint64_t previous = 10;
         unsigned tries = 0;
@@ -428,10 +428,10 @@ static void test_5_4_1_the_more_up_to_date_log_wins(void **state)
         struct story story;
         struct raftcore_run run = {1, 1};
         story_prepare(&story, 3);
-        story.start.start.hard_state.term = 2;
-        story.start.start.last_index = 1;
-        story.start.start.runs = &run;
-        story.start.start.run_count = 1;
+        story.start.hard_state.term = 2;
+        story.start.last_index = 1;
+        story.start.runs = &run;
+        story.start.run_count = 1;
         story_begin(&story);
         struct raftcore_message request = story_from(2, RAFTCORE_VOTE_REQUEST, 3);
         request.log_term = candidates[i].term;
@@ -523,11 +523,11 @@ static void test_7_the_snapshot_stands_for_its_last_entry(void **state)
     (void)state;
     struct story story;
     story_prepare(&story, 3);
-    story.start.start.hard_state.term = 3;
-    story.start.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 3, .id = 1, .bytes = 1};
-    story.start.start.first_index = 11;
-    story.start.start.last_index = 10;
-    story.start.start.applied = 10;
+    story.start.hard_state.term = 3;
+    story.start.snapshot = (struct raftcore_snapshot){.index = 10, .term = 3, .id = 1, .bytes = 1};
+    story.start.first_index = 11;
+    story.start.last_index = 10;
+    story.start.applied = 10;
     story_begin(&story);
     EXPECT(&story, story_status(&story).last_term == 3); /* F1 of the bug list: not 0. */
     struct raftcore_entry entry = story_entry(4);
@@ -562,10 +562,10 @@ static void test_7_an_installed_snapshot(void **state)
         struct story story;
         struct raftcore_run run = {1, 1};
         story_prepare(&story, 3);
-        story.start.start.hard_state.term = 1;
-        story.start.start.last_index = 9;
-        story.start.start.runs = &run;
-        story.start.start.run_count = 1;
+        story.start.hard_state.term = 1;
+        story.start.last_index = 9;
+        story.start.runs = &run;
+        story.start.run_count = 1;
         story_begin(&story);
         send_snapshot(&story, 5, matches == 1 ? 1 : 2);
         if (matches == 1) { /* Nothing is needed: the log has it, and now knows that it is committed. */
