@@ -164,6 +164,16 @@ static const char *check_leader(const struct raftcore *core)
     return NULL;
 }
 
+/* What begin_output leaves in an output must not be what another step gave out. */
+static const char *check_output(const struct raftcore *core)
+{
+    const struct raftcore_output *output = &core->output;
+    bool has_more = output->unit.sequence != 0 || output->piece.snapshot.index != 0 || output->splice.count > 0;
+    MUST(core->gives_more == has_more);
+    MUST(output->unit.sequence == 0 || output->unit.sequence == core->last_sequence);
+    return NULL;
+}
+
 static const char *check_damage(const struct raftcore *core)
 {
     uint64_t end = 0;
@@ -182,7 +192,7 @@ static const char *check_damage(const struct raftcore *core)
 const char *raftcore_check(const struct raftcore *core)
 {
     static const char *(*const checks[])(const struct raftcore *) = {
-        check_log, check_persist, check_state_machine, check_configuration, check_leader, check_damage};
+        check_log, check_persist, check_state_machine, check_configuration, check_leader, check_damage, check_output};
     if (core->broken != 0) {
         return core->broken_text;
     }

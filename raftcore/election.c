@@ -256,7 +256,7 @@ int campaign(struct raftcore *core, bool at_once, bool is_transfer, bool is_roll
  * given up for one. Who has voted votes the same again. */
 static void ask_again(struct raftcore *core)
 {
-    if (core->now_ns < core->ask_again_ns) {
+    if (core->role == RAFTCORE_FOLLOWER || core->now_ns < core->ask_again_ns) {
         return;
     }
     if (core->role == RAFTCORE_PRE_CANDIDATE) {

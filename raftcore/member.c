@@ -189,9 +189,8 @@ void member_promote(struct raftcore *core)
     const struct raftcore_configuration *configuration = core_configuration(core);
     for (uint32_t i = 0; i < configuration->count; i++) {
         const struct raftcore_member *member = &configuration->members[i];
-        const struct progress *peer = peer_find(core, member->id);
-        if ((member->flags & RAFTCORE_PROMOTE) == 0 || peer == NULL || !peer->caught_up || peer->damaged ||
-            gate(core, false) != 0) {
+        const struct progress *peer = (member->flags & RAFTCORE_PROMOTE) == 0 ? NULL : peer_find(core, member->id);
+        if (peer == NULL || !peer->caught_up || peer->damaged || gate(core, false) != 0) {
             continue;
         }
         struct raftcore_change change = {.kind = RAFTCORE_ADD_VOTER, .id = member->id};

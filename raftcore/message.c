@@ -56,11 +56,11 @@ void message_send(struct raftcore *core, const struct raftcore_message *message,
     }
     struct outputs *out = &core->out;
     if (!memory_reserve(&core->memory, (void **)&out->messages, &out->message_capacity, sizeof(*out->messages),
-                        (uint64_t)out->message_count + 1)) {
+                        (uint64_t)core->output.message_count + 1)) {
         core->messages_refused++;
         return;
     }
-    out->messages[out->message_count++] = *message;
+    out->messages[core->output.message_count++] = *message;
     core->messages_sent++;
 }
 

@@ -75,7 +75,7 @@ bool persist_reserve(struct raftcore *core, uint64_t count, uint64_t terms)
     uint64_t held = core->log.last_index + 1 - core->log.held_first;
     return log_reserve(&core->log, count, terms) &&
            memory_reserve(&core->memory, (void **)&core->out.released, &core->out.released_capacity,
-                          sizeof(*core->out.released), core->out.released_count + held + count);
+                          sizeof(*core->out.released), core->output.released_count + held + count);
 }
 
 void persist_push(struct raftcore *core, const struct raftcore_entry *entry)
@@ -99,7 +99,7 @@ static void release(struct raftcore *core, const struct raftcore_entry *entry)
             core->to_free[core->to_free_count++] = *entry;
         }
     } else if (entry->size > 0) {
-        core->out.released[core->out.released_count++] = *entry; /* persist_reserve has made room. */
+        core->out.released[core->output.released_count++] = *entry; /* persist_reserve has made room. */
     }
 }
 
@@ -126,6 +126,9 @@ void persist_truncate(struct raftcore *core, uint64_t from)
 
 void persist_let_go(struct raftcore *core)
 {
+    if (core->log.held_first > core->log.last_index) {
+        return; /* Nothing is held: all that a core without traffic looks at here. */
+    }
     uint64_t below = core->applied < core->durable_index ? core->applied : core->durable_index;
     for (uint32_t i = 0; core_is_leader(core) && i < core->peer_count; i++) {
         const struct progress *peer = &core->peers[i];
@@ -244,6 +247,7 @@ void persist_unit(struct raftcore *core)
     if (!draft->hard_state && !draft->install && touched == RAFTCORE_INFINITY) {
         return;
     }
+    core->gives_more = true;
     struct raftcore_unit *unit = &core->output.unit;
     *unit = (struct raftcore_unit){.sequence = ++core->last_sequence,
                                    .hard_state = core->hard,

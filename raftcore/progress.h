@@ -32,10 +32,15 @@ struct progress {
     uint64_t session;     /* Its; 0: not known. */
     uint64_t stream;      /* The number of this record. */
     uint64_t heard_ns;
-    uint64_t round;             /* The highest heartbeat round that it answered. */
+    uint64_t round;   /* The highest heartbeat round that it answered. */
+    uint64_t credit;  /* Bytes from match on that it takes. */
+    uint64_t sent_ns; /* When something that must be answered was last sent. */
+
+    struct inflight *inflight; /* Ring, oldest first. */
+    uint32_t inflight_head, inflight_count, inflight_capacity;
+    uint64_t inflight_bytes;
+
     uint64_t probe_round;       /* The newest heartbeat round when a probe was last sent. */
-    uint64_t credit;            /* Bytes from match on that it takes. */
-    uint64_t sent_ns;           /* When something that must be answered was last sent. */
     uint64_t leaves_ns;         /* Of a removed one: when it is given up. */
     uint64_t catch_up_to;       /* Of a learner: the end of the round that runs, */
     uint64_t catch_up_since_ns; /* and its beginning. */
@@ -43,10 +48,6 @@ struct progress {
     struct raftcore_snapshot snapshot; /* That is being sent. */
     uint64_t snapshot_taken;           /* Bytes of it that the peer has. */
     uint64_t snapshot_sent;
-
-    struct inflight *inflight; /* Ring, oldest first. */
-    uint32_t inflight_head, inflight_count, inflight_capacity;
-    uint64_t inflight_bytes;
 };
 
 /* A new record: nothing is known but where to begin. */

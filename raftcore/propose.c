@@ -16,14 +16,14 @@ static bool has_room_to_tell(struct raftcore *core)
 {
     struct outputs *out = &core->out;
     return memory_reserve(&core->memory, (void **)&out->proposals, &out->proposal_capacity, sizeof(*out->proposals),
-                          (uint64_t)out->proposal_count + 1);
+                          (uint64_t)core->output.proposal_count + 1);
 }
 
 static void tell(struct raftcore *core, uint64_t context, uint64_t first_index, uint64_t term, uint16_t reason)
 {
     struct outputs *out = &core->out;
     if (has_room_to_tell(core)) {
-        out->proposals[out->proposal_count++] = (struct raftcore_proposal_result){
+        out->proposals[core->output.proposal_count++] = (struct raftcore_proposal_result){
             .context = context, .first_index = first_index, .term = term, .reason = reason};
     }
 }

@@ -227,6 +227,7 @@ void raftcore_status(const struct raftcore *core, struct raftcore_status *status
                                        .memory_bytes = core->memory.bytes};
     memcpy(status->holes, core->holes, sizeof(status->holes));
     memcpy(status->refusals, core->refusals, sizeof(status->refusals));
+    status->refusals[0] = core->accepted;
     if (core->stack_count > 0) {
         status->configuration = *core_configuration(core);
         status->configuration_index = core_configuration_index(core);

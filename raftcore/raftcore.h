@@ -422,31 +422,31 @@ struct raftcore_splice {
 };
 
 struct raftcore_output {
-    struct raftcore_unit unit;
-    const struct raftcore_message *messages; /* May leave now, all of them. */
-    uint32_t message_count;
-    uint32_t load_count;
-    const struct raftcore_load *loads;
-    const struct raftcore_read_result *reads;
-    uint32_t read_count;
-    uint32_t proposal_count;
-    const struct raftcore_proposal_result *proposals;
-    /* Their payloads are not needed any more, once the messages and the unit of this output are done with. Entries that
-     * were truncated while their unit is on its way are among them: storage that still reads them keeps them longer. */
-    const struct raftcore_entry *released;
-    uint32_t released_count;
-    bool role_changed;
-    bool configuration_changed;
-    bool snapshot_wanted; /* A peer needs one, or the own log lost what is applied: the caller should take one. */
-    uint64_t apply_from, apply_to; /* Entries [apply_from, apply_to) may be applied, each once; equal: none. */
-    uint64_t restore_index;        /* The state machine is to be set to the snapshot of this index; 0: no. */
-    uint64_t compact_to;           /* Entries below may be dropped; 0: nothing new. */
-    struct raftcore_piece piece;
-    struct raftcore_splice splice;
     uint64_t deadline_ns; /* Of the next step, at the latest; RAFTCORE_INFINITY: none. */
     uint64_t leader;      /* 0: not known. */
     uint32_t role;
     uint16_t refused; /* The event or its message was refused; enum raftcore_reason. */
+    bool role_changed;
+    bool configuration_changed;
+    bool snapshot_wanted; /* A peer needs one, or the own log lost what is applied: the caller should take one. */
+    uint32_t message_count;
+    const struct raftcore_message *messages; /* May leave now, all of them. */
+    uint64_t apply_from, apply_to; /* Entries [apply_from, apply_to) may be applied, each once; equal: none. */
+    uint64_t restore_index;        /* The state machine is to be set to the snapshot of this index; 0: no. */
+    uint64_t compact_to;           /* Entries below may be dropped; 0: nothing new. */
+    uint32_t load_count;
+    uint32_t read_count;
+    uint32_t proposal_count;
+    uint32_t released_count;
+    const struct raftcore_load *loads;
+    const struct raftcore_read_result *reads;
+    const struct raftcore_proposal_result *proposals;
+    /* Their payloads are not needed any more, once the messages and the unit of this output are done with. Entries that
+     * were truncated while their unit is on its way are among them: storage that still reads them keeps them longer. */
+    const struct raftcore_entry *released;
+    struct raftcore_splice splice;
+    struct raftcore_unit unit;
+    struct raftcore_piece piece;
 };
 
 /* --- options -------------------------------------------------------------------------------------- */
@@ -461,22 +461,9 @@ struct raftcore_options {
     size_t size;                  /* sizeof(struct raftcore_options). */
     uint64_t id;                  /* Of this node; not 0. */
     uint64_t log_id;              /* Of its log; not 0. */
-    uint64_t seed;                /* Of the timeouts; best different on each node. */
     uint64_t election_timeout_ns; /* 1 s. Timers are drawn from [1, 2) times that. */
     uint64_t heartbeat_ns;        /* A tenth of the election timeout. */
-    uint64_t resend_ns;           /* What is on its way so long is lost: one election timeout. */
-    uint64_t disk_stall_ns;       /* A unit on its way so long makes a leader step down: two election timeouts. */
     uint64_t clock_drift_ns;      /* Bound on what two clocks gain on another in one election timeout: a tenth of it. */
-    uint32_t message_bytes;       /* Of entries in one append: 1 MiB; one entry may be larger. */
-    uint32_t message_entries;     /* 4,096. */
-    uint32_t window_messages;     /* Appends on their way to one peer: 256. */
-    uint32_t piece_bytes;         /* Of a snapshot: 256 KiB. */
-    uint64_t window_bytes;        /* On their way to one peer: 16 MiB. */
-    uint64_t uncommitted_bytes;   /* 64 MiB. */
-    uint64_t unapplied_bytes;     /* 64 MiB. */
-    uint64_t cache_bytes;         /* Of entries held for followers though durable: 16 MiB. */
-    uint32_t units_max;           /* On their way: 1,024. */
-    uint32_t reads_max;           /* That wait: 4,096. */
     bool no_pre_vote;
     bool no_check_quorum;
     bool lease_reads;       /* Allows them; then a node that starts grants no vote for one election timeout (A32). */
@@ -485,6 +472,19 @@ struct raftcore_options {
                                that may come twice have a name.) */
     bool stay_when_removed; /* A leader keeps leading behind its own removal. */
     bool check_everything;  /* raftcore_check behind every step. */
+    uint64_t unapplied_bytes;   /* 64 MiB. */
+    uint64_t uncommitted_bytes; /* 64 MiB. */
+    uint64_t cache_bytes;       /* Of entries held for followers though durable: 16 MiB. */
+    uint64_t window_bytes;      /* On their way to one peer: 16 MiB. */
+    uint32_t window_messages;   /* Appends on their way to one peer: 256. */
+    uint32_t message_bytes;     /* Of entries in one append: 1 MiB; one entry may be larger. */
+    uint32_t message_entries;   /* 4,096. */
+    uint32_t piece_bytes;       /* Of a snapshot: 256 KiB. */
+    uint64_t resend_ns;         /* What is on its way so long is lost: one election timeout. */
+    uint64_t disk_stall_ns;     /* A unit on its way so long makes a leader step down: two election timeouts. */
+    uint32_t units_max;         /* On their way: 1,024. */
+    uint32_t reads_max;         /* That wait: 4,096. */
+    uint64_t seed;              /* Of the timeouts; best different on each node. */
     struct raftcore_allocator allocator; /* reallocate NULL: the C library's. */
 };
 

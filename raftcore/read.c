@@ -30,8 +30,8 @@ static void tell(struct raftcore *core, const struct read *read, uint16_t reason
         return;
     }
     struct outputs *out = &core->out; /* on_read has made room for as many as can wait. */
-    if (HOLDS(core, out->read_count < out->read_capacity)) {
-        out->reads[out->read_count++] =
+    if (HOLDS(core, core->output.read_count < out->read_capacity)) {
+        out->reads[core->output.read_count++] =
             (struct raftcore_read_result){.context = read->context, .index = read->index, .reason = reason};
     }
 }
@@ -114,7 +114,7 @@ static struct read *add(struct raftcore *core, uint64_t context, uint64_t from)
         !memory_reserve(&core->memory, (void **)&core->reads, &core->read_capacity, sizeof(*core->reads),
                         (uint64_t)core->read_count + 1) ||
         !memory_reserve(&core->memory, (void **)&core->out.reads, &core->out.read_capacity, sizeof(*core->out.reads),
-                        (uint64_t)core->out.read_count + core->read_count + 1)) {
+                        (uint64_t)core->output.read_count + core->read_count + 1)) {
         return NULL;
     }
     struct read *read = &core->reads[core->read_count++];

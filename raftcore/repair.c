@@ -25,7 +25,9 @@ enum { SERVE_BYTES = 4 << 20 }; /* So much is read back for another node's hole 
 
 bool is_floored(const struct raftcore *core)
 {
-    return !at_least(log_last_term(&core->log), core->log.last_index, core->hard.floor_term, core->hard.floor_index);
+    const struct raftcore_hard_state *hard = &core->hard;
+    return (hard->floor_term | hard->floor_index) != 0 &&
+           !at_least(log_last_term(&core->log), core->log.last_index, hard->floor_term, hard->floor_index);
 }
 
 bool is_whole(const struct raftcore *core)
@@ -361,6 +363,7 @@ static int splice(struct raftcore *core, uint64_t first, const struct raftcore_e
     }
     int reason = learn(core, first, entries, count);
     if (reason == 0) {
+        core->gives_more = true;
         core->output.splice = (struct raftcore_splice){.first_index = first, .entries = copies, .count = count};
         core->splicing = true;
     }
@@ -597,13 +600,13 @@ int on_fetch(struct raftcore *core, const struct raftcore_message *message)
         return RAFTCORE_REASON_PERSIST_FULL;
     }
     if (!memory_reserve(&core->memory, (void **)&out->loads, &out->load_capacity, sizeof(*out->loads),
-                        (uint64_t)out->load_count + 1)) {
+                        (uint64_t)core->output.load_count + 1)) {
         message_refuse(core, message, RAFTCORE_REASON_MEMORY);
         return RAFTCORE_REASON_MEMORY;
     }
     core->serving = (struct serving){.to = message->from, .first = first, .last = last, .since_ns = core->now_ns};
     core->serving.answer = answer;
-    out->loads[out->load_count++] = (struct raftcore_load){
+    out->loads[core->output.load_count++] = (struct raftcore_load){
         .peer = RAFTCORE_PEERS_NONE, .first_index = first, .count = (uint32_t)(last - first + 1), .bytes = SERVE_BYTES};
     return 0;
 }

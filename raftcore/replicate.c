@@ -159,10 +159,10 @@ static void ask_to_load(struct raftcore *core, struct progress *peer, uint64_t l
     struct outputs *out = &core->out;
     uint64_t count = (last < core->log.held_first ? last + 1 : core->log.held_first) - peer->next;
     if (!memory_reserve(&core->memory, (void **)&out->loads, &out->load_capacity, sizeof(*out->loads),
-                        (uint64_t)out->load_count + 1)) {
+                        (uint64_t)core->output.load_count + 1)) {
         return;
     }
-    out->loads[out->load_count++] = (struct raftcore_load){
+    out->loads[core->output.load_count++] = (struct raftcore_load){
         .peer = peer->id,
         .first_index = peer->next,
         .count = (uint32_t)(count < core->options.message_entries ? count : core->options.message_entries),
@@ -181,9 +181,10 @@ static void send_appends(struct raftcore *core, struct progress *peer)
 {
     uint64_t hole = first_hole(core);
     uint64_t last = hole <= core->log.last_index ? hole - 1 : core->log.last_index;
-    while (!progress_is_paused(peer, core->options.window_messages, core->options.window_bytes)) {
+    for (;;) {
         bool has_entries = peer->next <= last;
-        if (!has_entries && peer->state == RAFTCORE_REPLICATE && !owes_commit_notice(core, peer)) {
+        bool owes_nothing = !has_entries && peer->state == RAFTCORE_REPLICATE && !owes_commit_notice(core, peer);
+        if (owes_nothing || progress_is_paused(peer, core->options.window_messages, core->options.window_bytes)) {
             return;
         }
         uint64_t term;
@@ -410,6 +411,9 @@ static uint64_t heard_at(const struct progress *peer)
 
 void replicate_confirm_rounds(struct raftcore *core)
 {
+    if (core->round_confirmed == core->round) {
+        return;
+    }
     uint64_t rounds[RAFTCORE_MEMBERS_MAX];
     values_of(core, rounds, core->round, round_of);
     uint64_t confirmed = quorum_reached(core_configuration(core), rounds);
@@ -468,7 +472,7 @@ void commit_to(struct raftcore *core, uint64_t index)
 
 void replicate_commit(struct raftcore *core)
 {
-    if (!core_is_leader(core)) {
+    if (!core_is_leader(core) || core->hard.commit == core->log.last_index) {
         return;
     }
     uint64_t matches[RAFTCORE_MEMBERS_MAX];

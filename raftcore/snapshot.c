@@ -167,6 +167,7 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
         is_last != ((message->flags & RAFTCORE_LAST_PIECE) != 0)) {
         return RAFTCORE_REASON_INVALID;
     }
+    core->gives_more = true;
     core->output.piece = (struct raftcore_piece){.snapshot = receiving->snapshot,
                                                  .offset = message->offset,
                                                  .data = message->piece,

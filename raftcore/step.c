@@ -13,6 +13,8 @@
 
 #include "raftcore/core.h"
 
+#include <stddef.h>
+
 #define TERM_MAX (1ULL << 62) /* Nobody comes there by campaigning. Indexes have the same bound. */
 
 /* --- messages ------------------------------------------------------------------------------------ */
@@ -231,11 +233,14 @@ static void retire(struct raftcore *core)
 
 static void give_out(struct raftcore *core)
 {
+    core->output.apply_from = core->output.apply_to = core->given + 1;
+    if (core->hard.commit <= core->given) {
+        return;
+    }
     uint64_t hole = first_hole_above(core, core->given); /* What was given out needs not be read again. */
     uint64_t to = core->hard.commit < core->durable_index ? core->hard.commit : core->durable_index; /* A21. */
     to = ZOO(applied_before_durable) ? core->hard.commit : to;
     to = to < hole ? to : hole - 1;
-    core->output.apply_from = core->output.apply_to = core->given + 1;
     if (to > core->given && core->output.restore_index == 0 && !core->snapshot_damaged) { /* B7, B14. */
         core->output.apply_to = to + 1;
         core->given = to;
@@ -295,31 +300,32 @@ static void finish(struct raftcore *core)
 
 static void begin_output(struct raftcore *core)
 {
-    struct outputs *out = &core->out;
-    out->message_count = out->load_count = out->read_count = out->proposal_count = 0;
-    out->released_count = out->copy_count = 0;
     for (uint32_t i = 0; i < core->to_free_count; i++) {
         memory_resize(&core->memory, (void *)(uintptr_t)core->to_free[i].data, core->to_free[i].size, 0);
     }
     core->to_free_count = 0;
-    core->output = (struct raftcore_output){0};
+    if (core->only_messages) {
+        core->output.message_count = 0; /* Everything else that is in it this step sets. */
+    } else {
+        core->output = (struct raftcore_output){0};
+    }
+    core->out.copy_count = 0;
+    core->gives_more = false;
     core->role_before = core->role;
 }
 
-static bool holds_something(const struct raftcore_output *output)
+static bool holds_more_than_messages(const struct raftcore *core)
 {
-    return output->unit.sequence != 0 || output->message_count > 0 || output->load_count > 0 ||
-           output->read_count > 0 || output->proposal_count > 0 || output->released_count > 0 ||
-           output->apply_to > output->apply_from || output->restore_index != 0 || output->compact_to != 0 ||
-           output->piece.snapshot.index != 0 || output->splice.count > 0 || output->role_changed ||
-           output->configuration_changed || output->snapshot_wanted;
+    const struct raftcore_output *output = &core->output;
+    return core->gives_more || output->load_count > 0 || output->read_count > 0 || output->proposal_count > 0 ||
+           output->released_count > 0 || output->apply_to > output->apply_from || output->restore_index != 0 ||
+           output->compact_to != 0 || output->role_changed || output->configuration_changed || output->snapshot_wanted;
 }
 
 static void end_output(struct raftcore *core, int refused)
 {
     struct raftcore_output *output = &core->output;
-    const struct outputs *out = &core->out;
-    core->quiet = false;
+    core->quiet = core->only_messages = false;
     if (core->broken != 0) {
         *output = (struct raftcore_output){.deadline_ns = RAFTCORE_INFINITY,
                                            .role = RAFTCORE_BROKEN,
@@ -327,28 +333,28 @@ static void end_output(struct raftcore *core, int refused)
                                            .refused = core->broken};
         return;
     }
-    output->messages = out->messages;
-    output->message_count = out->message_count;
-    output->loads = out->loads;
-    output->load_count = out->load_count;
-    output->reads = out->reads;
-    output->read_count = out->read_count;
-    output->proposals = out->proposals;
-    output->proposal_count = out->proposal_count;
-    output->released = out->released;
-    output->released_count = out->released_count;
+    output->messages = core->out.messages;
     output->role = core->role;
     output->role_changed = core->role != core->role_before;
     output->leader = core->leader;
     output->deadline_ns = core->started ? next_deadline(core) : RAFTCORE_INFINITY;
     output->refused = (uint16_t)refused;
-    core->quiet = core->started && refused == 0 && core->to_free_count == 0 && !holds_something(output);
+    if (holds_more_than_messages(core)) {
+        output->loads = core->out.loads;
+        output->reads = core->out.reads;
+        output->proposals = core->out.proposals;
+        output->released = core->out.released;
+    } else {
+        core->only_messages = core->started;
+        core->quiet = core->started && refused == 0 && core->to_free_count == 0 && output->message_count == 0;
+    }
 }
 
 /* Room for the unit that any step may make. */
 static bool has_memory(struct raftcore *core)
 {
-    return memory_reserve_row(&core->memory, (void **)&core->flights, &core->flight_capacity, &core->flight_head,
+    return core->flight_head + core->flight_count < core->flight_capacity ||
+           memory_reserve_row(&core->memory, (void **)&core->flights, &core->flight_capacity, &core->flight_head,
                               core->flight_count, sizeof(*core->flights), 1);
 }
 
@@ -390,7 +396,7 @@ int raftcore_step(struct raftcore *core, const struct raftcore_event *event, con
 {
     if (nothing_is_due(core, event)) {
         core->now_ns = event->now_ns;
-        core->refusals[0]++;
+        core->accepted++;
         *output = &core->output;
         return 0;
     }
@@ -405,7 +411,11 @@ int raftcore_step(struct raftcore *core, const struct raftcore_event *event, con
     if (core->broken != 0) {
         reason = core->broken;
     }
-    core->refusals[reason]++;
+    if (reason == 0) {
+        core->accepted++;
+    } else {
+        core->refusals[reason]++;
+    }
     end_output(core, reason);
     *output = &core->output;
     return reason;

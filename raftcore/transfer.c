@@ -68,7 +68,7 @@ void transfer_advance(struct raftcore *core)
 
 void transfer_time(struct raftcore *core)
 {
-    if (core->transfer_to != 0 && core->now_ns >= core->transfer_until_ns) {
+    if (core_is_leader(core) && core->transfer_to != 0 && core->now_ns >= core->transfer_until_ns) {
         core->transfer_to = 0;
     }
 }
