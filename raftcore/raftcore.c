@@ -12,6 +12,7 @@
 #include "raftcore/core.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 /* --- beginning and end --------------------------------------------------------------------------- */
@@ -124,6 +125,43 @@ void raftcore_free(struct raftcore *core)
     give_back(core, out->copies, out->copy_capacity, sizeof(*out->copies));
     struct memory memory = core->memory;
     memory_resize(&memory, core, sizeof(*core), 0);
+}
+
+/* --- looking ahead ------------------------------------------------------------------------------- */
+
+enum { LINE_BYTES = 64, ROW_LINES = 12, NEAR_LINES_MAX = 8 };
+
+/* The first row of a core (core.h) ends in the front of its output. */
+_Static_assert(offsetof(struct raftcore, output.load_count) <= ROW_LINES * LINE_BYTES, "the row");
+
+static void prefetch(const void *memory, size_t lines)
+{
+    const char *line = memory;
+    for (size_t i = 0; i < lines && i < NEAR_LINES_MAX; i++) {
+        __builtin_prefetch(line + i * LINE_BYTES, 1);
+    }
+}
+
+static size_t lines_of(size_t count, size_t item_bytes)
+{
+    return (count * item_bytes + LINE_BYTES - 1) / LINE_BYTES + 1; /* Memory may begin anywhere in a line. */
+}
+
+void raftcore_prefetch(const struct raftcore *core, bool is_near)
+{
+    if (!is_near) {
+        const char *row = (const char *)core;
+        for (size_t i = 0; i <= ROW_LINES; i++) {
+            __builtin_prefetch(row + i * LINE_BYTES, 1);
+        }
+        return;
+    }
+    bool leads = core_is_leader(core); /* With a message to each peer, where others answer one. */
+    prefetch(core->out.messages, lines_of(leads ? core->peer_count : 1, sizeof(*core->out.messages)));
+    if (leads) {
+        prefetch(core->peers, lines_of(core->peer_count, sizeof(*core->peers)));
+        prefetch(&core->stack[core->stack_count - 1], 2);
+    }
 }
 
 /* --- telling ------------------------------------------------------------------------------------- */

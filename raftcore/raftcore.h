@@ -502,6 +502,11 @@ RAFTCORE_API void raftcore_free(struct raftcore *core);
 RAFTCORE_API int raftcore_step(struct raftcore *core, const struct raftcore_event *event,
                                const struct raftcore_output **output);
 
+/* For hosts of thousands of cores, where each step begins with waiting for memory: asks the processor for what the next
+ * step of this core will look at, and changes nothing. Call it two cores or more ahead, then with is_near one core
+ * ahead, for what the core points to. The core must not be freed or stepped by another thread meanwhile. */
+RAFTCORE_API void raftcore_prefetch(const struct raftcore *core, bool is_near);
+
 enum raftcore_outcome {
     RAFTCORE_OUTCOME_PENDING,
     RAFTCORE_OUTCOME_COMMITTED,

@@ -19,7 +19,8 @@ class BenchRaft(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         result = json.loads(done.stdout)
         self.assertEqual(result["schema"], "bench_raft/1")
-        for name in ("batched_per_second", "single_per_second", "idle_ns_per_group_and_tick", "idle_bytes_per_group"):
+        for name in ("batched_per_second", "single_per_second", "idle_ns_per_group_and_tick",
+                     "idle_ns_without_prefetch", "idle_bytes_per_group"):
             self.assertGreater(result[name], 0, name)
         self.assertEqual(result["allocations"], 0, "the steady state allocates")
 

@@ -12,6 +12,8 @@
 void story_step(struct story *story, struct raftcore_event *event)
 {
     event->now_ns = story->now_ns;
+    raftcore_prefetch(story->core, false); /* In every state that a story brings about: it must change nothing. */
+    raftcore_prefetch(story->core, true);
     story->reason = raftcore_step(story->core, event, &story->output);
     if (story->output->unit.sequence != 0) {
         story->sequence = story->output->unit.sequence;
