@@ -32,7 +32,6 @@ struct draft {
     bool keep_suffix;
     uint64_t truncate_from; /* 0: nothing. */
     uint64_t first_index;   /* Of the entries appended; 0: none. */
-    struct raftcore_snapshot snapshot;
 };
 
 /* A unit on its way. */
@@ -75,11 +74,10 @@ struct read {
 
 /* A snapshot that comes in. */
 struct receiving {
-    struct raftcore_snapshot snapshot; /* index 0: none. */
-    struct raftcore_configuration configuration;
-    uint64_t taken;  /* Bytes. */
-    uint64_t from;   /* Who sends it, */
-    uint64_t stream; /* and how the answer names it. */
+    struct raftcore_snapshot snapshot; /* index 0: none. Its configuration: received_configuration. */
+    uint64_t taken;                    /* Bytes. */
+    uint64_t from;                     /* Who sends it, */
+    uint64_t stream;                   /* and how the answer names it. */
     uint64_t session;
     uint64_t term;
     bool written; /* All of it is with the caller. */
@@ -95,8 +93,6 @@ struct serving {
 
 /* What the output's arrays stand in; they keep their room from step to step. The output says how much is in them. */
 struct outputs {
-    struct raftcore_message *messages;
-    uint32_t message_capacity, copy_count;
     struct raftcore_load *loads;
     struct raftcore_read_result *reads;
     struct raftcore_proposal_result *proposals;
@@ -144,11 +140,15 @@ struct raftcore {
 
     uint64_t given; /* Entries up to here have been given out for applying. */
     uint64_t leader;
+    struct raftcore_message *messages; /* Of the output; they keep their room from step to step. */
+    uint32_t message_capacity;
+    uint32_t peer_count;
+    uint32_t copy_count; /* In out.copies. */
+    struct draft draft;
 
     /* The leader's (replicate.c). */
     struct progress *peers; /* Ids rising; without this node. */
-    uint32_t peer_count, peer_capacity;
-    struct stacked *stack; /* Configurations, indexes rising; the last one is in force (C1, C2). */
+    struct stacked *stack;  /* Configurations, indexes rising; the last one is in force (C1, C2). */
     uint64_t heartbeat_at_ns;
     uint64_t quorum_at_ns;
     uint64_t round;           /* Heartbeat rounds begun. */
@@ -157,9 +157,7 @@ struct raftcore {
     uint64_t transfer_to; /* 0: none. */
 
     struct raftcore_options options;
-    struct outputs out;
     struct log log;
-    struct draft draft;
     struct raftcore_output output;
 
     /* --- seldom, from here on --- */
@@ -167,7 +165,8 @@ struct raftcore {
     char broken_text[BROKEN_TEXT_BYTES];
     struct raftcore_snapshot snapshot;
     uint64_t applied;
-    uint32_t stack_capacity;
+    uint32_t stack_capacity, peer_capacity;
+    struct outputs out;
 
     /* persist.c. */
     struct flight *flights;  /* Ring, oldest first. */
@@ -207,10 +206,12 @@ struct raftcore {
 
     /* Snapshots and damage (snapshot.c, repair.c). */
     struct receiving receiving;
-    struct raftcore_configuration sent_configuration; /* Of the pieces in this output. */
-    struct raftcore_hole holes[RAFTCORE_HOLES_MAX];
-    uint64_t fetch_at_ns; /* When a hole is asked for next. */
-    uint64_t fetch_peer;  /* Who was asked last. */
+    struct raftcore_configuration *received_configuration; /* Taken with the first snapshot that comes in, */
+    struct raftcore_configuration *sent_configuration;     /* that is sent (of the pieces in this output), */
+    struct raftcore_hole *holes;                           /* and with the first hole: RAFTCORE_HOLES_MAX of them. */
+    struct raftcore_snapshot installed;                    /* Of draft.install. */
+    uint64_t fetch_at_ns;                                  /* When a hole is asked for next. */
+    uint64_t fetch_peer;                                   /* Who was asked last. */
     uint64_t cover_at_ns; /* When more is done about a hole that nobody has filled: a snapshot, another leader. */
     struct serving serving;
     uint32_t serve_count; /* Entries that are read back for one answer; 0: as many as a message may have. */

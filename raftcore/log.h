@@ -12,16 +12,16 @@
 #include "raftcore/memory.h"
 
 struct log {
-    uint64_t last_index;  /* first_index - 1: none. */
-    uint64_t held_first;  /* last_index + 1: none is held. */
-    uint64_t first_index; /* The first entry that can be had. */
-    uint64_t before_term; /* Of the entry first_index - 1, which a snapshot stands for; 0: not known, or no entry. */
+    struct memory *memory;
     struct raftcore_run *runs;
     uint32_t run_count, run_capacity;
+    uint64_t before_term; /* Of the entry first_index - 1, which a snapshot stands for; 0: not known, or no entry. */
     struct raftcore_entry *held; /* held[head + i] is the entry held_first + i. */
     uint32_t head, held_capacity;
-    uint64_t held_bytes; /* Of their payloads. */
-    struct memory *memory;
+    uint64_t held_bytes;  /* Of their payloads. */
+    uint64_t first_index; /* The first entry that can be had. */
+    uint64_t last_index;  /* first_index - 1: none. */
+    uint64_t held_first;  /* last_index + 1: none is held. */
 };
 
 /* Takes over what start says of the log. False: no memory. */

@@ -54,13 +54,12 @@ void message_send(struct raftcore *core, const struct raftcore_message *message,
         wait_for(core, message, after);
         return;
     }
-    struct outputs *out = &core->out;
-    if (!memory_reserve(&core->memory, (void **)&out->messages, &out->message_capacity, sizeof(*out->messages),
+    if (!memory_reserve(&core->memory, (void **)&core->messages, &core->message_capacity, sizeof(*core->messages),
                         (uint64_t)core->output.message_count + 1)) {
         core->messages_refused++;
         return;
     }
-    out->messages[core->output.message_count++] = *message;
+    core->messages[core->output.message_count++] = *message;
     core->messages_sent++;
 }
 
@@ -112,13 +111,13 @@ const struct raftcore_entry *message_copy_entries(struct raftcore *core, const s
 {
     /* Never moved within a step: room for all that one step can need is taken at once. */
     struct outputs *out = &core->out;
-    if (out->copy_count + (uint64_t)count > out->copy_capacity &&
-        (out->copy_count > 0 ||
+    if (core->copy_count + (uint64_t)count > out->copy_capacity &&
+        (core->copy_count > 0 ||
          !memory_reserve(&core->memory, (void **)&out->copies, &out->copy_capacity, sizeof(*out->copies), count))) {
         return NULL;
     }
-    struct raftcore_entry *copies = out->copies + out->copy_count;
+    struct raftcore_entry *copies = out->copies + core->copy_count;
     memcpy(copies, entries, count * sizeof(*entries));
-    out->copy_count += count;
+    core->copy_count += count;
     return copies;
 }

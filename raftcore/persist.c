@@ -155,7 +155,7 @@ void persist_install(struct raftcore *core, const struct raftcore_snapshot *snap
 {
     core->draft.install = true;
     core->draft.keep_suffix = keep_suffix;
-    core->draft.snapshot = *snapshot;
+    core->installed = *snapshot;
     if (keep_suffix) {
         persist_compact(core, snapshot->index + 1);
         return;
@@ -249,12 +249,16 @@ void persist_unit(struct raftcore *core)
     }
     core->gives_more = true;
     struct raftcore_unit *unit = &core->output.unit;
-    *unit = (struct raftcore_unit){.sequence = ++core->last_sequence,
-                                   .hard_state = core->hard,
-                                   .truncate_from = draft->truncate_from,
-                                   .install_snapshot = draft->install,
-                                   .keep_suffix = draft->keep_suffix,
-                                   .snapshot = draft->snapshot};
+    *unit = (struct raftcore_unit){
+        .sequence = ++core->last_sequence,
+        .hard_state = core->hard,
+        .truncate_from = draft->truncate_from,
+        .install_snapshot = draft->install,
+        .keep_suffix = draft->keep_suffix,
+    };
+    if (draft->install) {
+        unit->snapshot = core->installed;
+    }
     if (ZOO(floor_forgotten)) {
         unit->hard_state.floor_term = unit->hard_state.floor_index = 0;
     }

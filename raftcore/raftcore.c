@@ -117,50 +117,50 @@ void raftcore_free(struct raftcore *core)
     give_back(core, core->waiting, core->waiting_capacity, sizeof(*core->waiting));
     give_back(core, core->reads, core->read_capacity, sizeof(*core->reads));
     give_back(core, core->to_free, core->to_free_capacity, sizeof(*core->to_free));
-    give_back(core, out->messages, out->message_capacity, sizeof(*out->messages));
+    give_back(core, core->messages, core->message_capacity, sizeof(*core->messages));
     give_back(core, out->loads, out->load_capacity, sizeof(*out->loads));
     give_back(core, out->reads, out->read_capacity, sizeof(*out->reads));
     give_back(core, out->proposals, out->proposal_capacity, sizeof(*out->proposals));
     give_back(core, out->released, out->released_capacity, sizeof(*out->released));
     give_back(core, out->copies, out->copy_capacity, sizeof(*out->copies));
+    give_back(core, core->sent_configuration, core->sent_configuration != NULL, sizeof(*core->sent_configuration));
+    give_back(core, core->received_configuration, core->received_configuration != NULL,
+              sizeof(*core->received_configuration));
+    give_back(core, core->holes, core->holes == NULL ? 0 : RAFTCORE_HOLES_MAX, sizeof(*core->holes));
     struct memory memory = core->memory;
     memory_resize(&memory, core, sizeof(*core), 0);
 }
 
 /* --- looking ahead ------------------------------------------------------------------------------- */
 
-enum { LINE_BYTES = 64, ROW_LINES = 12, NEAR_LINES_MAX = 8 };
+enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
 
-/* The first row of a core (core.h) ends in the front of its output. */
-_Static_assert(offsetof(struct raftcore, output.load_count) <= ROW_LINES * LINE_BYTES, "the row");
-
-static void prefetch(const void *memory, size_t lines)
+/* Of memory that may begin anywhere in a line. */
+static void prefetch(const void *memory, size_t bytes)
 {
-    const char *line = memory;
-    for (size_t i = 0; i < lines && i < NEAR_LINES_MAX; i++) {
-        __builtin_prefetch(line + i * LINE_BYTES, 1);
+    const char *first = (const char *)memory - (uintptr_t)memory % LINE_BYTES;
+    const char *end = (const char *)memory + (bytes < PREFETCH_BYTES_MAX ? bytes : PREFETCH_BYTES_MAX);
+    for (const char *line = first; line < end; line += LINE_BYTES) {
+        __builtin_prefetch(line, 1);
     }
-}
-
-static size_t lines_of(size_t count, size_t item_bytes)
-{
-    return (count * item_bytes + LINE_BYTES - 1) / LINE_BYTES + 1; /* Memory may begin anywhere in a line. */
 }
 
 void raftcore_prefetch(const struct raftcore *core, bool is_near)
 {
-    if (!is_near) {
-        const char *row = (const char *)core;
-        for (size_t i = 0; i <= ROW_LINES; i++) {
-            __builtin_prefetch(row + i * LINE_BYTES, 1);
-        }
-        return;
+    bool leads = is_near && core_is_leader(core);
+    if (!is_near) { /* What core.h puts in front; in it lies something that is large. */
+        prefetch(core, offsetof(struct raftcore, options.uncommitted_bytes));
+        prefetch(&core->log.last_index,
+                 offsetof(struct raftcore, output.load_count) - offsetof(struct raftcore, log.last_index));
+    } else {
+        prefetch(core->messages, (leads ? core->peer_count : 1) * sizeof(*core->messages));
     }
-    bool leads = core_is_leader(core); /* With a message to each peer, where others answer one. */
-    prefetch(core->out.messages, lines_of(leads ? core->peer_count : 1, sizeof(*core->out.messages)));
+    for (uint32_t i = 0; leads && i < core->peer_count && i < RAFTCORE_MEMBERS_MAX; i++) {
+        prefetch(&core->peers[i], offsetof(struct progress, inflight_capacity));
+    }
     if (leads) {
-        prefetch(core->peers, lines_of(core->peer_count, sizeof(*core->peers)));
-        prefetch(&core->stack[core->stack_count - 1], 2);
+        prefetch(&core->stack[core->stack_count - 1],
+                 sizeof(uint64_t) + (core->peer_count + 1) * sizeof(struct raftcore_member));
     }
 }
 
@@ -263,7 +263,9 @@ void raftcore_status(const struct raftcore *core, struct raftcore_status *status
                                        .messages_refused = core->messages_refused,
                                        .clock_went_back = core->clock_went_back,
                                        .memory_bytes = core->memory.bytes};
-    memcpy(status->holes, core->holes, sizeof(status->holes));
+    if (core->hole_count > 0) {
+        memcpy(status->holes, core->holes, core->hole_count * sizeof(*core->holes));
+    }
     memcpy(status->refusals, core->refusals, sizeof(status->refusals));
     status->refusals[0] = core->accepted;
     if (core->stack_count > 0) {

@@ -214,11 +214,21 @@ static void raise_term_to_log(struct raftcore *core)
     }
 }
 
+/* Most cores never have a hole; one that has may soon have all that it can. */
+static bool has_room_for_holes(struct raftcore *core)
+{
+    if (core->holes == NULL) {
+        core->holes = memory_resize(&core->memory, NULL, 0, RAFTCORE_HOLES_MAX * sizeof(*core->holes));
+    }
+    return core->holes != NULL;
+}
+
 static bool take_over(struct raftcore *core, const struct raftcore_start *start)
 {
     if (!log_init(&core->log, &core->memory, start) ||
         !memory_reserve(&core->memory, (void **)&core->stack, &core->stack_capacity, sizeof(*core->stack),
-                        (uint64_t)start->configuration_count + 1)) {
+                        (uint64_t)start->configuration_count + 1) ||
+        (start->hole_count > 0 && !has_room_for_holes(core))) {
         return false;
     }
     core->session = start->session;
@@ -498,6 +508,9 @@ int on_hole_found(struct raftcore *core, const struct raftcore_event *event)
         if (core->holes[i].first <= hole.last && hole.first <= core->holes[i].last) {
             return 0; /* Known. */
         }
+    }
+    if (!has_room_for_holes(core)) {
+        return RAFTCORE_REASON_MEMORY;
     }
     /* B13: its identity is exact, for the terms are in memory. */
     if (!HOLDS(core, log_term(&core->log, hole.last, &term))) {

@@ -19,6 +19,15 @@
 
 enum { PIECES_ON_THEIR_WAY = 4 };
 
+/* Most cores never send or receive a snapshot: what they would need for it is taken when the first one does. */
+static bool has_room_for(struct raftcore *core, struct raftcore_configuration **configuration)
+{
+    if (*configuration == NULL) {
+        *configuration = memory_resize(&core->memory, NULL, 0, sizeof(**configuration));
+    }
+    return *configuration != NULL;
+}
+
 /* --- sending ------------------------------------------------------------------------------------- */
 
 void snapshot_send(struct raftcore *core, struct progress *peer)
@@ -46,8 +55,11 @@ void snapshot_send(struct raftcore *core, struct progress *peer)
         }
         if (piece.offset == 0) {
             /* The newest at or below the snapshot (C14), where nothing moves it before the output is done with. */
-            core->sent_configuration = core->stack[0].configuration;
-            piece.configuration = &core->sent_configuration;
+            if (!has_room_for(core, &core->sent_configuration)) {
+                return; /* As if it were lost: it is sent again after a while. */
+            }
+            *core->sent_configuration = core->stack[0].configuration;
+            piece.configuration = core->sent_configuration;
         }
         message_send(core, &piece, 0);
         peer->snapshot_sent += piece.piece_bytes;
@@ -117,8 +129,8 @@ static bool begin_receiving(struct raftcore *core, const struct raftcore_message
     core->receiving = (struct receiving){.snapshot = {.index = message->index,
                                                       .term = message->log_term,
                                                       .id = message->snapshot_id,
-                                                      .bytes = message->snapshot_bytes},
-                                         .configuration = *message->configuration};
+                                                      .bytes = message->snapshot_bytes}};
+    *core->received_configuration = *message->configuration;
     return true;
 }
 
@@ -150,6 +162,9 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
         if (receiving->written) {
             return answer_piece(core, message, 0, false); /* The caller is at work on another; soon. */
         }
+        if (!has_room_for(core, &core->received_configuration)) {
+            return RAFTCORE_REASON_MEMORY;
+        }
         if (!begin_receiving(core, message)) {
             return answer_piece(core, message, 0, true);
         }
@@ -173,7 +188,7 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
                                                  .data = message->piece,
                                                  .bytes = message->piece_bytes,
                                                  .last = is_last,
-                                                 .configuration = &receiving->configuration};
+                                                 .configuration = core->received_configuration};
     receiving->taken += message->piece_bytes;
     receiving->written = is_last;
     return answer_piece(core, message, receiving->taken, false);
@@ -202,11 +217,11 @@ static void install(struct raftcore *core, const struct receiving *receiving)
     persist_install(core, snapshot, keep);
     if (!keep && !ZOO(snapshot_keeps_configurations)) {
         core->stack_count = 1;
-        core->stack[0] = (struct stacked){.index = snapshot->index, .configuration = receiving->configuration};
+        core->stack[0] = (struct stacked){.index = snapshot->index, .configuration = *core->received_configuration};
     } else {
         member_compact(core, snapshot->index);
         if (core->stack[0].index <= snapshot->index) {
-            core->stack[0] = (struct stacked){.index = snapshot->index, .configuration = receiving->configuration};
+            core->stack[0] = (struct stacked){.index = snapshot->index, .configuration = *core->received_configuration};
         }
     }
     configuration_in_force_changed(core);

@@ -309,7 +309,7 @@ static void begin_output(struct raftcore *core)
     } else {
         core->output = (struct raftcore_output){0};
     }
-    core->out.copy_count = 0;
+    core->copy_count = 0;
     core->gives_more = false;
     core->role_before = core->role;
 }
@@ -333,7 +333,7 @@ static void end_output(struct raftcore *core, int refused)
                                            .refused = core->broken};
         return;
     }
-    output->messages = core->out.messages;
+    output->messages = core->messages;
     output->role = core->role;
     output->role_changed = core->role != core->role_before;
     output->leader = core->leader;

@@ -232,7 +232,7 @@ static void free_world(struct world *world)
 
 static void *copy_array(const void *from, size_t bytes)
 {
-    if (bytes == 0) {
+    if (bytes == 0 || from == NULL) {
         return NULL;
     }
     void *copy = malloc(bytes);
@@ -257,6 +257,11 @@ static struct raftcore *copy_core(const struct raftcore *from)
         const struct progress *peer = &from->peers[i];
         core->peers[i].inflight = copy_array(peer->inflight, peer->inflight_capacity * sizeof(*peer->inflight));
     }
+    core->received_configuration = copy_array(from->received_configuration, sizeof(*from->received_configuration));
+    core->sent_configuration = copy_array(from->sent_configuration, sizeof(*from->sent_configuration));
+    core->holes = copy_array(from->holes, RAFTCORE_HOLES_MAX * sizeof(*from->holes));
+    core->messages = NULL;
+    core->message_capacity = core->copy_count = 0;
     memset(&core->out, 0, sizeof(core->out));
     memset(&core->output, 0, sizeof(core->output));
     core->to_free = NULL;
