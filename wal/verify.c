@@ -34,6 +34,7 @@ struct verification {
     struct wal_verify_report *report;
     uint64_t next_index; /* Live indexes below it have been counted. */
     uint64_t last_tag;   /* Of the record before it, where that read. */
+    uint64_t end_index;  /* Of the log when this began. */
 };
 
 /* --- the first hole ------------------------------------------------------------------------------ */
@@ -172,6 +173,11 @@ static int verify_segment(struct verification *verification, struct segment *seg
     return status;
 }
 
+static uint64_t end_offset_of(const struct wal *log, const struct segment *segment)
+{
+    return segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
+}
+
 /* The live indexes of a segment, and how far its bytes go. The lock held. */
 static void live_part(const struct wal *log, const struct segment *segment, uint64_t *from, uint64_t *to,
                       uint64_t *end_offset)
@@ -180,7 +186,7 @@ static void live_part(const struct wal *log, const struct segment *segment, uint
     *to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
     uint64_t superseded_index = table_superseded_from(&log->table, segment);
     *to = superseded_index < *to ? superseded_index : *to;
-    *end_offset = segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
+    *end_offset = end_offset_of(log, segment);
 }
 
 /* The first live segment behind those done, or NULL. The lock held. */
@@ -191,7 +197,7 @@ static struct segment *next_segment(const struct wal *log, uint64_t done_number,
         struct segment *candidate = log->table.list[i];
         bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
         if (live && candidate->number > done_number) {
-            *total_bytes += candidate->end_offset;
+            *total_bytes += end_offset_of(log, candidate);
             segment = candidate;
         }
     }
@@ -213,6 +219,17 @@ static void count_missing(struct verification *verification, uint64_t done_numbe
     verification->next_index = from < to ? to : verification->next_index;
 }
 
+/* The same behind the last segment. What was appended since this began is not asked for. The lock held. */
+static void count_missing_end(struct verification *verification, uint64_t done_number)
+{
+    const struct wal *log = verification->log;
+    uint64_t from = verification->next_index > log->start_index ? verification->next_index : log->start_index;
+    uint64_t to = verification->end_index < log->durable_end_index ? verification->end_index : log->durable_end_index;
+    if (from < to) {
+        count_hole(verification, done_number != 0 ? done_number + 1 : log->start_segment, from, to);
+    }
+}
+
 static int verify_all(struct verification *verification, int (*progress)(void *, uint64_t, uint64_t), void *context)
 {
     struct wal *log = verification->log;
@@ -222,6 +239,7 @@ static int verify_all(struct verification *verification, int (*progress)(void *,
         uint64_t total_bytes = verification->report->bytes;
         struct segment *segment = next_segment(log, done_number, &total_bytes);
         if (segment == NULL) {
+            count_missing_end(verification, done_number);
             log_unlock(log);
             return 0;
         }
@@ -260,6 +278,7 @@ int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress
     }
     uint64_t largest_bytes = log->shape.segment_bytes;
     log_lock(log);
+    verification.end_index = log->durable_end_index;
     for (uint32_t i = 0; i < log->table.count; i++) {
         largest_bytes = log->table.list[i]->bytes > largest_bytes ? log->table.list[i]->bytes : largest_bytes;
     }

@@ -1,0 +1,155 @@
+/* test_verify.c - wal_verify says what reading record by record says.
+ *
+ * The happy path: logs of a few segments are damaged in drawn places, several at once: bytes anywhere, whole files gone,
+ * heads, ends. Each is verified by direct and by cached reads, with threads and without; the reports must be the same to
+ * the last field, and the counts must agree with what reads record by record.
+ *
+ * What can fail: an expectation, told with its seed. Invariants: a seed is a log; nothing else is drawn. */
+
+#define _GNU_SOURCE
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/log_fixture.h"
+
+enum { LOGS = 200, DAMAGES_MAX = 8 };
+
+static uint64_t random_state;
+
+static uint64_t draw(uint64_t below)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (random_state >> 33) % below;
+}
+
+/* One piece of damage somewhere; segment 1 to 5 may exist or not. */
+static void damage(const char *directory)
+{
+    char path[SCRATCH_PATH_BYTES];
+    uint64_t segment = 1 + draw(5);
+    scratch_path(directory, segment, path);
+    struct stat facts;
+    if (stat(path, &facts) != 0) {
+        return;
+    }
+    uint64_t what = draw(10);
+    if (what == 0) {
+        assert_int_equal(unlink(path), 0);
+        return;
+    }
+    uint64_t block = what < 4 ? 1 + draw(3) : draw((uint64_t)facts.st_size / BLOCK);
+    char bytes[512];
+    memset(bytes, (int)draw(256), sizeof(bytes));
+    scratch_write(directory, segment, block * BLOCK + 512 * draw(8), bytes, sizeof(bytes));
+}
+
+static int count_calls(void *context, uint64_t done, uint64_t total)
+{
+    assert_true(done <= total);
+    ++*(unsigned *)context;
+    return 0;
+}
+
+/* False: the log does not open any more. */
+static bool verify(const char *directory, uint32_t flags, struct wal_verify_report *report, int *status)
+{
+    struct wal_options options = tiny(WAL_READ_ONLY | flags);
+    struct wal *log = NULL;
+    struct wal_verdict verdict;
+    int opened = wal_open(directory, &options, &log, &verdict);
+    if (log == NULL) {
+        assert_true(opened != 0);
+        return false;
+    }
+    unsigned calls = 0;
+    *status = wal_verify(log, report, count_calls, &calls);
+    assert_true(*status == 0 || *status == WAL_ECORRUPT);
+    uint64_t readable = 0, first = wal_first_index(log), last = wal_last_index(log);
+    for (uint64_t index = first; index <= last; index++) {
+        char bytes[4096];
+        struct wal_record record;
+        readable += wal_read(log, index, bytes, sizeof(bytes), &record) == 0;
+    }
+    assert_int_equal(report->records, readable);
+    assert_int_equal(report->records + report->bad_records, last + 1 - first);
+    assert_int_equal(wal_close(log), 0);
+    return true;
+}
+
+static void test_it_counts_what_reads(void **state)
+{
+    const char *directory = *state;
+    unsigned corrupt = 0;
+    char whole[SCRATCH_PATH_BYTES];
+    scratch_join(whole, directory, "whole");
+    make_log(whole, MANY);
+    for (uint64_t seed = 1; seed <= LOGS; seed++) {
+        char path[SCRATCH_PATH_BYTES], name[16];
+        (void)snprintf(name, sizeof(name), "%u", (unsigned)seed);
+        scratch_join(path, directory, name);
+        scratch_copy(whole, path);
+        random_state = seed;
+        for (uint64_t left = draw(DAMAGES_MAX + 1); left > 0; left--) {
+            damage(path);
+        }
+        const uint32_t flags[] = {WAL_NO_THREADS, 0, WAL_NO_THREADS | WAL_BUFFERED, WAL_BUFFERED};
+        struct wal_verify_report reports[4];
+        int statuses[4] = {0};
+        bool opened[4];
+        for (unsigned i = 0; i < 4; i++) {
+            memset(&reports[i], 0, sizeof(reports[i]));
+            opened[i] = verify(path, flags[i], &reports[i], &statuses[i]);
+            if (opened[i] != opened[0] || statuses[i] != statuses[0] ||
+                memcmp(&reports[i], &reports[0], sizeof(reports[0])) != 0) {
+                fail_msg("seed %u: way %u says something else", (unsigned)seed, i);
+            }
+        }
+        corrupt += statuses[0] == WAL_ECORRUPT;
+        scratch_remove(path);
+    }
+    assert_true(corrupt > LOGS / 5); /* Or the damage misses. */
+}
+
+/* Asked to stop, it stops, and leaves nothing pinned: the log closes, and can be truncated and recycled. */
+static int stop_at_once(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    (void)done;
+    (void)total;
+    return 1;
+}
+
+static void test_it_stops_when_asked(void **state)
+{
+    const char *directory = *state;
+    char path[SCRATCH_PATH_BYTES];
+    scratch_join(path, directory, "stopped");
+    make_log(path, MANY);
+    struct wal_options options = tiny(0);
+    struct wal *log = NULL;
+    assert_int_equal(wal_open(path, &options, &log, NULL), 0);
+    struct wal_verify_report report;
+    assert_int_equal(wal_verify(log, &report, stop_at_once, NULL), WAL_EAGAIN);
+    assert_true(report.records > 0 && report.records < MANY);
+    assert_int_equal(wal_truncate_prefix(log, MANY, NULL), 0);
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), 0);
+    assert_int_equal(report.records, 1);
+    assert_int_equal(wal_close(log), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_it_counts_what_reads, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_it_stops_when_asked, scratch_setup, scratch_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
