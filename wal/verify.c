@@ -1,40 +1,41 @@
 /* verify.c - every record of the log, read from the disk and checked.
  *
- * The happy path: segment after segment, upwards, each pinned while it is read: its batches are scanned through a
- * window that reads ahead, and what the scan could not enter into the map, of the indexes that are live in it, is
- * counted as bad; and so is what lies between the live parts of two segments, where one is gone. The log may be
- * appended to meanwhile.
+ * The happy path: segments are taken upwards, two at a time, and pinned while they are read: one sweep in a thread of
+ * its own, one in this thread (sweep.c). Then, in order, what a sweep could not enter into its map, of the indexes that
+ * are live in its segment, is counted as bad; and so is what lies between the live parts of two segments, where one is
+ * gone. The log may be appended to meanwhile.
  *
  * What can fail: memory; a segment file that does not open. A read error or damage is a bad record, with its place in
  * the report; the work goes on behind it.
  *
- * Invariants: nothing is written; every live index is counted once, as a record or as bad; only bytes below the durable
- * end are judged.
+ * Invariants: nothing is written; every live index is counted once, as a record or as bad, and in order; only bytes
+ * below the durable end are judged.
  *
- * May include: verify.h, io_file.h, memory.h, scan.h, window.h, bytes.h. */
+ * May include: verify.h, sweep.h, scan.h, bytes.h. */
 
+#define _GNU_SOURCE
 #include "wal/verify.h"
 
 #include "wal/bytes.h"
-#include "wal/io_file.h"
-#include "wal/memory.h"
 #include "wal/scan.h"
-#include "wal/window.h"
+#include "wal/sweep.h"
 
 #include <inttypes.h>
+#include <sched.h>
 
-enum { VERIFY_WINDOW_BYTES = 8 << 20, CACHED_WINDOW_BYTES = 1 << 20 };
+enum { SWEEPS = 2 }; /* At once. */
 
 struct verification {
     struct wal *log;
-    struct wal_io *io; /* A ring of its own where there can be one, so that reads run ahead. */
-    struct window window;
-    struct map map;
-    uint32_t map_capacity;
+    struct sweep sweeps[SWEEPS];
+    struct segment *pinned[SWEEPS]; /* What they read. */
+    unsigned sweep_count;           /* 1 where there is no second thread. */
+    struct sweep *sweep;            /* Whose segment is being counted. */
     struct wal_verify_report *report;
     uint64_t next_index; /* Live indexes below it have been counted. */
     uint64_t last_tag;   /* Of the record before it, where that read. */
-    uint64_t end_index;  /* Of the log when this began. */
+    uint64_t done_number;
+    uint64_t end_index; /* Of the log when this began. */
 };
 
 /* --- the first hole ------------------------------------------------------------------------------ */
@@ -42,11 +43,11 @@ struct verification {
 /* The tag of a record that the map holds, and where it ends. */
 static bool find_tag(struct verification *verification, uint64_t index, uint64_t *tag, uint64_t *end_offset)
 {
-    const struct map_entry *entry = map_find(&verification->map, index);
+    const struct map_entry *entry = map_find(&verification->sweep->map, index);
     uint64_t offset = entry != NULL ? entry->offset : 0;
     for (uint64_t at = entry != NULL ? entry->first_index : index + 1; at <= index; at++) {
         int status;
-        const uint8_t *header = window_at(&verification->window, offset, RECORD_HEADER_BYTES, &status);
+        const uint8_t *header = window_at(&verification->sweep->window, offset, RECORD_HEADER_BYTES, &status);
         if (header == NULL) {
             return false;
         }
@@ -80,7 +81,8 @@ static void describe_hole(struct verification *verification, const struct segmen
     hole->offset = offset;
     struct format_head head;
     while (!hole->tag_last_known && offset < end_offset &&
-           scan_resync(&verification->window, segment->number, block_bytes, offset, end_offset, &head, &offset) == 0 &&
+           scan_resync(&verification->sweep->window, segment->number, block_bytes, offset, end_offset, &head,
+                       &offset) == 0 &&
            offset != 0) {
         take_tag_last(hole, &head);
         offset += block_bytes;
@@ -96,8 +98,8 @@ static void look_back_at_hole(struct verification *verification, const struct se
     struct format_head head;
     uint64_t offset;
     if (verification->report->bad_records != 0 && !hole->tag_last_known &&
-        scan_resync(&verification->window, segment->number, block_bytes, first_offset, first_offset + block_bytes,
-                    &head, &offset) == 0 &&
+        scan_resync(&verification->sweep->window, segment->number, block_bytes, first_offset,
+                    first_offset + block_bytes, &head, &offset) == 0 &&
         offset == first_offset) {
         take_tag_last(hole, &head);
     }
@@ -121,7 +123,7 @@ static void count_gaps(struct verification *verification, const struct segment *
 {
     struct wal_verify_report *report = verification->report;
     while (from < to) {
-        const struct map_entry *entry = map_find(&verification->map, from);
+        const struct map_entry *entry = map_find(&verification->sweep->map, from);
         if (entry != NULL) {
             uint64_t end_index = entry->first_index + entry->record_count;
             end_index = end_index < to ? end_index : to;
@@ -129,7 +131,7 @@ static void count_gaps(struct verification *verification, const struct segment *
             from = end_index;
             continue;
         }
-        uint64_t next = map_next(&verification->map, from);
+        uint64_t next = map_next(&verification->sweep->map, from);
         next = next == 0 || next > to ? to : next;
         bool first = report->bad_records == 0;
         count_hole(verification, segment->number, from, next);
@@ -140,124 +142,136 @@ static void count_gaps(struct verification *verification, const struct segment *
     }
 }
 
-/* Scans one segment (a copy of its facts) from its file. */
-static int verify_segment(struct verification *verification, struct segment *segment, uint64_t end_offset,
-                          uint64_t from, uint64_t to)
+static void count_segment(struct verification *verification)
 {
-    struct wal *log = verification->log;
-    struct report report = {0};
-    segment->file = -1;
-    int status = segment_open_file(verification->io, segment, false, &report);
-    if (status != 0) {
-        return status;
-    }
-    window_look_at(&verification->window, segment->file, segment->bytes);
-    verification->map.count = 0;
-    bool damaged;
-    const struct scan_expected expected = {.segment = segment->number,
-                                           .segment_bytes = segment->bytes,
-                                           .end_offset = end_offset,
-                                           .end_index = segment->end_index,
-                                           .record_count = segment->record_count,
-                                           .keep_doubtful = log->read_only && segment->state == SEGMENT_OPEN};
-    status = scan_whole(&verification->window, &expected, log->shape.block_bytes, &verification->map, &damaged);
-    verification->report->bytes += end_offset;
-    look_back_at_hole(verification, segment);
-    count_gaps(verification, segment, end_offset, from, to);
+    const struct sweep *sweep = verification->sweep;
+    verification->report->bytes += sweep->end_offset;
+    look_back_at_hole(verification, &sweep->segment);
+    count_gaps(verification, &sweep->segment, sweep->end_offset, sweep->from, sweep->to);
     uint64_t unused;
-    if (from < to) {
-        (void)find_tag(verification, to - 1, &verification->last_tag, &unused);
+    if (sweep->from < sweep->to) {
+        (void)find_tag(verification, sweep->to - 1, &verification->last_tag, &unused);
     }
-    window_look_at(&verification->window, -1, 0);
-    segment_close_file(verification->io, segment);
-    return status;
 }
 
+/* --- segment by segment -------------------------------------------------------------------------- */
+
+/* How far a segment's bytes go. The lock held. */
 static uint64_t end_offset_of(const struct wal *log, const struct segment *segment)
 {
-    return segment == log->tail && segment->state == SEGMENT_OPEN ? log->durable_offset : segment->end_offset;
+    bool is_open_tail = segment == log->tail && segment->state == SEGMENT_OPEN;
+    return is_open_tail ? log->durable_offset : segment->end_offset;
 }
 
-/* The live indexes of a segment, and how far its bytes go. The lock held. */
-static void live_part(const struct wal *log, const struct segment *segment, uint64_t *from, uint64_t *to,
-                      uint64_t *end_offset)
+/* Gives a sweep its segment, and the indexes that are live in it. The lock held. */
+static void give_segment(const struct wal *log, struct segment *segment, struct sweep *sweep)
 {
-    *from = segment->low > log->start_index ? segment->low : log->start_index;
-    *to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
     uint64_t superseded_index = table_superseded_from(&log->table, segment);
-    *to = superseded_index < *to ? superseded_index : *to;
-    *end_offset = end_offset_of(log, segment);
+    uint64_t to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
+    sweep->segment = *segment;
+    sweep->from = segment->low > log->start_index ? segment->low : log->start_index;
+    sweep->to = superseded_index < to ? superseded_index : to;
+    sweep->end_offset = end_offset_of(log, segment);
 }
 
-/* The first live segment behind those done, or NULL. The lock held. */
-static struct segment *next_segment(const struct wal *log, uint64_t done_number, uint64_t *total_bytes)
+/* The first live segment behind this one, or NULL. The lock held. */
+static struct segment *next_segment(const struct wal *log, uint64_t number)
 {
     struct segment *segment = NULL;
     for (uint32_t i = log->table.count; i-- > 0;) {
         struct segment *candidate = log->table.list[i];
         bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
-        if (live && candidate->number > done_number) {
-            *total_bytes += end_offset_of(log, candidate);
-            segment = candidate;
-        }
+        segment = live && candidate->number > number ? candidate : segment;
     }
     return segment;
 }
 
-/* Live indexes go on without a gap from segment to segment: what is missing in front of this one was in a file that is
- * gone. The lock held. */
-static void count_missing(struct verification *verification, uint64_t done_number, uint64_t from, uint64_t to)
+/* Gives each sweep a segment, as long as there are some; returns how many. */
+static unsigned take_segments(struct verification *verification, uint64_t *total_bytes)
 {
-    const struct wal *log = verification->log;
+    struct wal *log = verification->log;
+    uint64_t number = verification->done_number;
+    unsigned taken = 0;
+    log_lock(log);
+    *total_bytes = verification->report->bytes;
+    for (struct segment *segment = next_segment(log, number); segment != NULL; segment = next_segment(log, number)) {
+        number = segment->number;
+        *total_bytes += end_offset_of(log, segment);
+        if (taken < verification->sweep_count) {
+            give_segment(log, segment, &verification->sweeps[taken]);
+            verification->pinned[taken++] = segment;
+            segment->pins++;
+        }
+    }
+    log_unlock(log);
+    return taken;
+}
+
+/* Live indexes go on without a gap from segment to segment: what is missing in front of this one was in a file that is
+ * gone. */
+static void count_missing(struct verification *verification)
+{
+    struct wal *log = verification->log;
+    uint64_t from = verification->sweep->from, to = verification->sweep->to, done = verification->done_number;
+    log_lock(log);
     if (verification->next_index < log->start_index) {
         verification->next_index = log->start_index; /* Truncated meanwhile. */
     }
     if (from < to && verification->next_index < from) {
-        uint64_t missing_number = done_number != 0 ? done_number + 1 : log->start_segment;
-        count_hole(verification, missing_number, verification->next_index, from);
+        count_hole(verification, done != 0 ? done + 1 : log->start_segment, verification->next_index, from);
     }
+    log_unlock(log);
     verification->next_index = from < to ? to : verification->next_index;
 }
 
-/* The same behind the last segment. What was appended since this began is not asked for. The lock held. */
-static void count_missing_end(struct verification *verification, uint64_t done_number)
+/* The same behind the last segment. What was appended since this began is not asked for. */
+static void count_missing_end(struct verification *verification)
 {
-    const struct wal *log = verification->log;
+    struct wal *log = verification->log;
+    log_lock(log);
     uint64_t from = verification->next_index > log->start_index ? verification->next_index : log->start_index;
     uint64_t to = verification->end_index < log->durable_end_index ? verification->end_index : log->durable_end_index;
+    uint64_t done = verification->done_number;
     if (from < to) {
-        count_hole(verification, done_number != 0 ? done_number + 1 : log->start_segment, from, to);
+        count_hole(verification, done != 0 ? done + 1 : log->start_segment, from, to);
     }
+    log_unlock(log);
+}
+
+/* Reads the segments taken, at the same time; counts them one behind the other. */
+static int verify_segments(struct verification *verification, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        sweep_start(&verification->sweeps[i]);
+    }
+    int status = 0;
+    for (unsigned i = 0; i < count; i++) {
+        verification->sweep = &verification->sweeps[i];
+        int finished = sweep_finish(verification->sweep);
+        if (status == 0 && finished == 0) {
+            count_missing(verification);
+            count_segment(verification);
+            verification->done_number = verification->sweep->segment.number;
+        }
+        status = status != 0 ? status : finished;
+        sweep_release(verification->sweep);
+        log_lock(verification->log);
+        verification->pinned[i]->pins--;
+        log_unlock(verification->log);
+    }
+    return status;
 }
 
 static int verify_all(struct verification *verification, int (*progress)(void *, uint64_t, uint64_t), void *context)
 {
-    struct wal *log = verification->log;
-    uint64_t done_number = 0;
     for (;;) {
-        log_lock(log);
-        uint64_t total_bytes = verification->report->bytes;
-        struct segment *segment = next_segment(log, done_number, &total_bytes);
-        if (segment == NULL) {
-            count_missing_end(verification, done_number);
-            log_unlock(log);
+        uint64_t total_bytes;
+        unsigned taken = take_segments(verification, &total_bytes);
+        if (taken == 0) {
+            count_missing_end(verification);
             return 0;
         }
-        uint64_t from;
-        uint64_t to;
-        uint64_t end_offset;
-        live_part(log, segment, &from, &to, &end_offset);
-        count_missing(verification, done_number, from, to);
-        segment->pins++;
-        struct segment copy = *segment;
-        log_unlock(log);
-        int status = verification->map.capacity >= map_capacity(copy.bytes, log->shape.block_bytes)
-                         ? verify_segment(verification, &copy, end_offset, from, to)
-                         : WAL_ENOMEM;
-        log_lock(log);
-        segment->pins--;
-        log_unlock(log);
-        done_number = copy.number;
+        int status = verify_segments(verification, taken);
         if (status != 0) {
             return status;
         }
@@ -267,39 +281,39 @@ static int verify_all(struct verification *verification, int (*progress)(void *,
     }
 }
 
+/* A second thread, where it may be started and has a processor to run on, and where there is something for it. */
+static unsigned sweeps_for(const struct wal *log, uint32_t live_segments)
+{
+    cpu_set_t allowed;
+    bool alone = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && CPU_COUNT(&allowed) < 2;
+    return (log->options.flags & WAL_NO_THREADS) != 0 || !log->owns_io || alone || live_segments < 2 ? 1 : SWEEPS;
+}
+
 int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress)(void *, uint64_t, uint64_t),
                void *context)
 {
     *report = (struct wal_verify_report){0};
-    struct verification verification = {.log = log, .io = log->io, .report = report};
-    struct wal_io *own_io = NULL;
-    if (log->owns_io && wal_io_uring_second(log->io, &own_io) == 0) {
-        verification.io = own_io;
-    }
+    struct verification verification = {.log = log, .report = report};
     uint64_t largest_bytes = log->shape.segment_bytes;
+    uint32_t live_segments = 0;
     log_lock(log);
     verification.end_index = log->durable_end_index;
     for (uint32_t i = 0; i < log->table.count; i++) {
-        largest_bytes = log->table.list[i]->bytes > largest_bytes ? log->table.list[i]->bytes : largest_bytes;
+        const struct segment *segment = log->table.list[i];
+        largest_bytes = segment->bytes > largest_bytes ? segment->bytes : largest_bytes;
+        live_segments += segment->state == SEGMENT_SEALED || segment->state == SEGMENT_OPEN;
     }
     log_unlock(log);
-    verification.map.capacity = map_capacity(largest_bytes, log->shape.block_bytes);
-    verification.map.entries =
-        memory_take(log->options.allocator, verification.map.capacity * sizeof(struct map_entry), 16);
-    /* From the page cache, the copy is made and checked while it is in the processor's cache; from the device, reads
-     * are large. */
-    size_t window_bytes =
-        window_bytes_for(largest_bytes, verification.io->caps.direct ? VERIFY_WINDOW_BYTES : CACHED_WINDOW_BYTES);
-    int status = verification.map.entries == NULL ? WAL_ENOMEM
-                                                  : window_create(&verification.window, verification.io, own_io != NULL,
-                                                                  window_bytes, log->options.allocator);
+    int status = sweep_create(&verification.sweeps[0], log, largest_bytes);
+    verification.sweep_count = sweeps_for(log, live_segments);
+    if (status == 0 && verification.sweep_count > 1 && sweep_create(&verification.sweeps[1], log, largest_bytes) != 0) {
+        verification.sweep_count = 1; /* Slower, and no reason to fail. */
+    }
     if (status == 0) {
         status = verify_all(&verification, progress, context);
-        window_destroy(&verification.window);
     }
-    memory_give(log->options.allocator, verification.map.entries, verification.map.capacity * sizeof(struct map_entry));
-    if (own_io != NULL) {
-        own_io->ops->destroy(own_io);
+    for (unsigned i = 0; i < SWEEPS; i++) {
+        sweep_destroy(&verification.sweeps[i]);
     }
     if (status == WAL_ENOMEM) {
         log_lock(log);

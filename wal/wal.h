@@ -55,13 +55,14 @@
  *   | a struct wal_cursor                  | one thread at a time; many cursors at once                         |
  *   | wal_open, wal_close                  | once each; close when no other call runs and no cursor is open     |
  *   | options.log                          | called from open and close, by the thread that is in them          |
- *   | options.allocator                    | called from any thread in a wal call, and from the helper thread   |
+ *   | options.allocator                    | called from any thread in a wal call, and from the threads below   |
  *
  *   Threads started: with the default options one, "wal-helper", which makes segments ready ahead of need, recycles
  *   retired ones and writes the mark when the log idles. With WAL_NO_THREADS none: then the caller calls
  *   wal_maintain() from its own loop. If wal_event_fd() is asked for and there is no ring, one more, "wal-commit",
- *   which carries the event loop's writes. They block all signals and end in wal_close. A handle does not survive
- *   fork(): the child must not touch it.
+ *   which carries the event loop's writes. They end in wal_close. A wal_verify that has two processors and two segments
+ *   or more reads half of them in a thread of its own, "wal-verify", which has ended when it returns; not with
+ *   WAL_NO_THREADS. All of them block all signals. A handle does not survive fork(): the child must not touch it.
  *
  * RESULTS
  *
