@@ -43,6 +43,13 @@ struct flight {
     uint64_t issued_ns;
 };
 
+/* The payload of a configuration entry of the core's own; entries point to its bytes. */
+struct own_payload {
+    struct own_payload *next; /* Among those to be freed. */
+    size_t size;
+    uint8_t bytes[];
+};
+
 struct waiting {
     uint64_t after;
     struct raftcore_message message;
@@ -121,7 +128,8 @@ struct raftcore {
     bool campaign_waits; /* Its requests have not left yet (A11). */
     bool snapshot_damaged;
     bool splicing;
-    uint32_t hole_count, read_count, quarantined_count, to_free_count;
+    uint32_t hole_count, read_count;
+    struct own_payload *to_free; /* Those that this output may still point to, and nothing else does. */
     uint64_t session;
     uint64_t accepted; /* Events. */
 
@@ -144,6 +152,7 @@ struct raftcore {
     uint32_t message_capacity;
     uint32_t peer_count;
     uint32_t copy_count; /* In out.copies. */
+    uint32_t quarantined_count;
     struct draft draft;
 
     /* The leader's (replicate.c). */
@@ -216,9 +225,6 @@ struct raftcore {
     struct serving serving;
     uint32_t serve_count; /* Entries that are read back for one answer; 0: as many as a message may have. */
 
-    struct raftcore_entry *to_free; /* Configuration entries of the core's own that this step released. */
-    uint32_t to_free_capacity;
-
     /* Counted. */
     uint64_t elections, terms_led, messages_refused, clock_went_back;
     uint64_t refusals[RAFTCORE_REASONS]; /* [0] is `accepted`. */
@@ -267,6 +273,11 @@ void persist_limit(struct raftcore *core, uint64_t limit);
 bool persist_reserve(struct raftcore *core, uint64_t count, uint64_t terms); /* Room for entries. */
 void persist_push(struct raftcore *core, const struct raftcore_entry *entry);
 void persist_truncate(struct raftcore *core, uint64_t from);
+struct own_payload *persist_take_payload(struct raftcore *core, size_t bytes); /* NULL: no memory. */
+/* Gives back what is to be freed. */
+void persist_free_payloads(struct raftcore *core);
+/* An entry that nothing points to any more, but for this output. */
+void persist_release(struct raftcore *core, const struct raftcore_entry *entry);
 uint64_t persist_after_match(const struct raftcore *core, uint64_t index); /* A12. */
 int persist_done(struct raftcore *core, uint64_t sequence, uint64_t covered);
 void persist_unit(struct raftcore *core); /* Of finish(). */

@@ -128,17 +128,17 @@ static int append_configuration(struct raftcore *core, const struct raftcore_con
         return reason != 0 ? reason : RAFTCORE_REASON_MEMORY;
     }
     size_t bytes = codec_configuration_bytes(configuration);
-    void *payload = memory_resize(&core->memory, NULL, 0, bytes);
+    struct own_payload *payload = persist_take_payload(core, bytes);
     if (payload == NULL) {
         return RAFTCORE_REASON_MEMORY;
     }
-    codec_encode_configuration(configuration, payload);
+    codec_encode_configuration(configuration, payload->bytes);
     struct raftcore_entry entry = {
-        .type = RAFTCORE_ENTRY_CONFIGURATION, .data = payload, .size = (uint32_t)bytes, .reserved = 1};
+        .type = RAFTCORE_ENTRY_CONFIGURATION, .data = payload->bytes, .size = (uint32_t)bytes, .reserved = 1};
     uint64_t index = 0;
     reason = propose(core, &entry, 1, &index);
     if (reason != 0) {
-        memory_resize(&core->memory, payload, bytes, 0);
+        persist_release(core, &entry);
         return reason;
     }
     member_push(core, index, configuration);

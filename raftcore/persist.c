@@ -15,6 +15,8 @@
 
 #include "raftcore/core.h"
 
+#include <stddef.h>
+
 /* --- drafting ------------------------------------------------------------------------------------ */
 
 uint64_t persist_draft_sequence(const struct raftcore *core)
@@ -89,15 +91,33 @@ void persist_push(struct raftcore *core, const struct raftcore_entry *entry)
     }
 }
 
+struct own_payload *persist_take_payload(struct raftcore *core, size_t bytes)
+{
+    struct own_payload *payload = memory_resize(&core->memory, NULL, 0, sizeof(*payload) + bytes);
+    if (payload != NULL) {
+        payload->size = bytes;
+    }
+    return payload;
+}
+
+void persist_free_payloads(struct raftcore *core)
+{
+    while (core->to_free != NULL) {
+        struct own_payload *payload = core->to_free;
+        core->to_free = payload->next;
+        memory_resize(&core->memory, payload, sizeof(*payload) + payload->size, 0);
+    }
+}
+
 /* Payloads of the caller's go back to him; those of the core's own are freed when this output is not needed any more.
  */
-static void release(struct raftcore *core, const struct raftcore_entry *entry)
+void persist_release(struct raftcore *core, const struct raftcore_entry *entry)
 {
     if (entry->reserved != 0) {
-        if (memory_reserve(&core->memory, (void **)&core->to_free, &core->to_free_capacity, sizeof(*core->to_free),
-                           (uint64_t)core->to_free_count + 1)) {
-            core->to_free[core->to_free_count++] = *entry;
-        }
+        uint8_t *bytes = (uint8_t *)(uintptr_t)entry->data;
+        struct own_payload *payload = (struct own_payload *)(void *)(bytes - offsetof(struct own_payload, bytes));
+        payload->next = core->to_free;
+        core->to_free = payload;
     } else if (entry->size > 0) {
         core->out.released[core->output.released_count++] = *entry; /* persist_reserve has made room. */
     }
@@ -112,7 +132,7 @@ void persist_truncate(struct raftcore *core, uint64_t from)
     for (uint64_t index = from; index <= core->log.last_index; index++) {
         const struct raftcore_entry *entry = log_held(&core->log, index);
         if (entry != NULL) {
-            release(core, entry);
+            persist_release(core, entry);
         }
     }
     log_truncate(&core->log, from);
@@ -138,7 +158,7 @@ void persist_let_go(struct raftcore *core)
         }
     }
     for (uint64_t index = core->log.held_first; index <= below && index <= core->log.last_index; index++) {
-        release(core, log_held(&core->log, index));
+        persist_release(core, log_held(&core->log, index));
     }
     log_let_go(&core->log, below + 1);
 }
@@ -146,7 +166,7 @@ void persist_let_go(struct raftcore *core)
 void persist_compact(struct raftcore *core, uint64_t first_kept)
 {
     for (uint64_t index = core->log.held_first; index < first_kept && index <= core->log.last_index; index++) {
-        release(core, log_held(&core->log, index));
+        persist_release(core, log_held(&core->log, index));
     }
     log_compact(&core->log, first_kept);
 }
@@ -161,7 +181,7 @@ void persist_install(struct raftcore *core, const struct raftcore_snapshot *snap
         return;
     }
     for (uint64_t index = core->log.held_first; index <= core->log.last_index; index++) {
-        release(core, log_held(&core->log, index));
+        persist_release(core, log_held(&core->log, index));
     }
     log_reset(&core->log, snapshot->index, snapshot->term);
     core->durable_index = 0;

@@ -87,12 +87,10 @@ static void free_own_payloads(struct raftcore *core)
     for (uint64_t index = core->log.held_first; core->started && index <= core->log.last_index; index++) {
         const struct raftcore_entry *entry = log_held(&core->log, index);
         if (entry->reserved != 0) {
-            memory_resize(&core->memory, (void *)(uintptr_t)entry->data, entry->size, 0);
+            persist_release(core, entry);
         }
     }
-    for (uint32_t i = 0; i < core->to_free_count; i++) {
-        memory_resize(&core->memory, (void *)(uintptr_t)core->to_free[i].data, core->to_free[i].size, 0);
-    }
+    persist_free_payloads(core);
 }
 
 static void give_back(struct raftcore *core, void *array, uint32_t capacity, size_t item_bytes)
@@ -116,7 +114,6 @@ void raftcore_free(struct raftcore *core)
     give_back(core, core->flights, core->flight_capacity, sizeof(*core->flights));
     give_back(core, core->waiting, core->waiting_capacity, sizeof(*core->waiting));
     give_back(core, core->reads, core->read_capacity, sizeof(*core->reads));
-    give_back(core, core->to_free, core->to_free_capacity, sizeof(*core->to_free));
     give_back(core, core->messages, core->message_capacity, sizeof(*core->messages));
     give_back(core, out->loads, out->load_capacity, sizeof(*out->loads));
     give_back(core, out->reads, out->read_capacity, sizeof(*out->reads));

@@ -300,10 +300,7 @@ static void finish(struct raftcore *core)
 
 static void begin_output(struct raftcore *core)
 {
-    for (uint32_t i = 0; i < core->to_free_count; i++) {
-        memory_resize(&core->memory, (void *)(uintptr_t)core->to_free[i].data, core->to_free[i].size, 0);
-    }
-    core->to_free_count = 0;
+    persist_free_payloads(core);
     if (core->only_messages) {
         core->output.message_count = 0; /* Everything else that is in it this step sets. */
     } else {
@@ -346,7 +343,7 @@ static void end_output(struct raftcore *core, int refused)
         output->released = core->out.released;
     } else {
         core->only_messages = core->started;
-        core->quiet = core->started && refused == 0 && core->to_free_count == 0 && output->message_count == 0;
+        core->quiet = core->started && refused == 0 && core->to_free == NULL && output->message_count == 0;
     }
 }
 

@@ -265,7 +265,6 @@ static struct raftcore *copy_core(const struct raftcore *from)
     memset(&core->out, 0, sizeof(core->out));
     memset(&core->output, 0, sizeof(core->output));
     core->to_free = NULL;
-    core->to_free_count = core->to_free_capacity = 0;
     return core;
 }
 
