@@ -19,6 +19,7 @@ enum {
     TERM_LIMIT_STEP = 1024,    /* A term limit is raised by this, */
     TERM_LIMIT_MARGIN = 512,   /* when less than this is left (B2). */
     ENTRY_BYTES_MAX = 1 << 28, /* Of one entry's payload, and of a message's in all: what the codec can hold. */
+    FLIGHTS_MIN = 2,           /* There is room for so many, always. */
     ROUND_TIMES = 16           /* Heartbeat rounds whose sending time is remembered, for leases. */
 };
 
@@ -34,13 +35,12 @@ struct draft {
     uint64_t first_index;   /* Of the entries appended; 0: none. */
 };
 
-/* A unit on its way. */
+/* A unit on its way; or, when there was no memory for another, several that follow one another. */
 struct flight {
-    uint64_t sequence;
+    uint64_t sequence;      /* Of the last of them. */
     uint64_t first_touched; /* The lowest index that it changes; RAFTCORE_INFINITY: none. */
     uint64_t last_index;    /* Of the log behind it. */
-    uint64_t term_limit;
-    uint64_t issued_ns;
+    uint64_t issued_ns;     /* Of the first. */
 };
 
 /* The payload of a configuration entry of the core's own; entries point to its bytes. */

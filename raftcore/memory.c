@@ -67,7 +67,8 @@ bool memory_reserve_row(struct memory *memory, void **array, uint32_t *capacity,
     if (more == 0 || *head + count + more <= *capacity) {
         return true;
     }
-    if (count + more > *capacity / 2 && !memory_reserve(memory, array, capacity, item_bytes, 2 * (count + more))) {
+    if (count + more > *capacity / 2 && !memory_reserve(memory, array, capacity, item_bytes, 2 * (count + more)) &&
+        count + more > *capacity) {
         return false;
     }
     memmove(*array, (char *)*array + *head * item_bytes, count * item_bytes);

@@ -22,7 +22,8 @@ bool memory_reserve(struct memory *memory, void **array, uint32_t *capacity, siz
 
 /* A row of `count` items that begins at array[*head], taken from at its head and added to at its end: room for `more`
  * behind it. Moves it to the beginning of the array only when that is at most half full, so that each item moves less
- * than once on average. False: there is no memory, and nothing changed. */
+ * than once on average; without memory for a larger one, whenever it must. False: there is no memory, and nothing
+ * changed. */
 bool memory_reserve_row(struct memory *memory, void **array, uint32_t *capacity, uint32_t *head, uint64_t count,
                         size_t item_bytes, uint64_t more);
 

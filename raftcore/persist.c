@@ -4,8 +4,10 @@
  * gives it a sequence; the caller makes it durable and says so; what waited for it leaves. Completions come in order,
  * so that a sequence says everything: there is no other identity to compare.
  *
- * What can fail: storage that reports what it was never given is broken, and so is the core then (A4). Memory is made
- * sure of before a handler runs (step.c) or before entries are pushed; a waiting message for which there is no room is
+ * What can fail: storage that reports what it was never given is broken, and so is the core then (A4). Memory for
+ * entries is made sure of before they are pushed. A unit needs none: without room for another flight the newest one
+ * stands for the new unit too, and both count as durable with the later one. So no event has to be refused because it
+ * may make a unit, least of all one that tells of what happened. A waiting message for which there is no room is
  * dropped, as a network may drop it.
  *
  * Invariants: sequences grow by 1; durable_index <= durable_last and <= last index; it falls when entries are
@@ -26,7 +28,7 @@ uint64_t persist_draft_sequence(const struct raftcore *core)
 
 bool persist_has_room(const struct raftcore *core)
 {
-    return core->flight_count < core->options.units_max;
+    return core->last_sequence - core->durable_sequence < core->options.units_max;
 }
 
 void persist_limit(struct raftcore *core, uint64_t limit)
@@ -260,6 +262,22 @@ int persist_done(struct raftcore *core, uint64_t sequence, uint64_t covered)
 
 /* --- the unit ------------------------------------------------------------------------------------ */
 
+static void add_flight(struct raftcore *core, const struct flight *flight)
+{
+    if (memory_reserve_row(&core->memory, (void **)&core->flights, &core->flight_capacity, &core->flight_head,
+                           core->flight_count, sizeof(*core->flights), 1)) {
+        core->flights[core->flight_head + core->flight_count++] = *flight;
+        return;
+    }
+    /* At the newest, so that those in front of it still leave room as they become durable. */
+    struct flight *newest = flight_at(core, core->flight_count - 1);
+    newest->sequence = flight->sequence;
+    newest->last_index = flight->last_index;
+    if (flight->first_touched < newest->first_touched) {
+        newest->first_touched = flight->first_touched;
+    }
+}
+
 void persist_unit(struct raftcore *core)
 {
     struct draft *draft = &core->draft;
@@ -290,11 +308,10 @@ void persist_unit(struct raftcore *core)
             return;
         }
     }
-    core->flights[core->flight_head + core->flight_count++] = (struct flight){.sequence = unit->sequence,
-                                                                              .first_touched = touched,
-                                                                              .last_index = core->log.last_index,
-                                                                              .term_limit = core->hard.term_limit,
-                                                                              .issued_ns = core->now_ns};
+    add_flight(core, &(struct flight){.sequence = unit->sequence,
+                                      .first_touched = touched,
+                                      .last_index = core->log.last_index,
+                                      .issued_ns = core->now_ns});
     *draft = (struct draft){0};
 }
 

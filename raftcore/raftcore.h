@@ -498,7 +498,8 @@ RAFTCORE_API void raftcore_free(struct raftcore *core);
 
 /* Takes one event; *output is the core's and valid until the next step. 0; or the reason (enum raftcore_reason) why the
  * event was refused, as in output->refused: then nothing changed but what the output says. The output counts in both
- * cases. */
+ * cases. For want of memory only START, RECEIVE, PROPOSE, CHANGE, READ and HOLE_FOUND are refused, and may be offered
+ * again; what tells of something that has happened (PERSISTED, LOADED, APPLIED...) never is. */
 RAFTCORE_API int raftcore_step(struct raftcore *core, const struct raftcore_event *event,
                                const struct raftcore_output **output);
 

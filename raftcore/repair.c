@@ -226,7 +226,9 @@ static bool has_room_for_holes(struct raftcore *core)
 /* The log comes last: it takes its memory anew, so a start that is refused must leave none behind. */
 static bool take_over(struct raftcore *core, const struct raftcore_start *start)
 {
-    if (!memory_reserve(&core->memory, (void **)&core->stack, &core->stack_capacity, sizeof(*core->stack),
+    if (!memory_reserve(&core->memory, (void **)&core->flights, &core->flight_capacity, sizeof(*core->flights),
+                        FLIGHTS_MIN) ||
+        !memory_reserve(&core->memory, (void **)&core->stack, &core->stack_capacity, sizeof(*core->stack),
                         (uint64_t)start->configuration_count + 1) ||
         (start->hole_count > 0 && !has_room_for_holes(core)) || !log_init(&core->log, &core->memory, start)) {
         return false;

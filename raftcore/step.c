@@ -347,14 +347,6 @@ static void end_output(struct raftcore *core, int refused)
     }
 }
 
-/* Room for the unit that any step may make. */
-static bool has_memory(struct raftcore *core)
-{
-    return core->flight_head + core->flight_count < core->flight_capacity ||
-           memory_reserve_row(&core->memory, (void **)&core->flights, &core->flight_capacity, &core->flight_head,
-                              core->flight_count, sizeof(*core->flights), 1);
-}
-
 static int take_event(struct raftcore *core, const struct raftcore_event *event)
 {
     if (core->broken != 0) {
@@ -365,9 +357,6 @@ static int take_event(struct raftcore *core, const struct raftcore_event *event)
     }
     if (!core->started && event->kind != RAFTCORE_START) {
         return RAFTCORE_REASON_NOT_STARTED;
-    }
-    if (!has_memory(core)) {
-        return RAFTCORE_REASON_MEMORY;
     }
     if (event->now_ns < core->now_ns) {
         core->clock_went_back++;
