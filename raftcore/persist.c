@@ -74,6 +74,7 @@ void persist_vote(struct raftcore *core, uint64_t vote)
     core->draft.hard_state = true;
 }
 
+/* For all that is held there is always room to release it, so that shrinking needs no memory. */
 bool persist_reserve(struct raftcore *core, uint64_t count, uint64_t terms)
 {
     uint64_t held = core->log.last_index + 1 - core->log.held_first;
@@ -120,8 +121,8 @@ void persist_release(struct raftcore *core, const struct raftcore_entry *entry)
         struct own_payload *payload = (struct own_payload *)(void *)(bytes - offsetof(struct own_payload, bytes));
         payload->next = core->to_free;
         core->to_free = payload;
-    } else if (entry->size > 0) {
-        core->out.released[core->output.released_count++] = *entry; /* persist_reserve has made room. */
+    } else if (entry->size > 0 && HOLDS(core, core->output.released_count < core->out.released_capacity)) {
+        core->out.released[core->output.released_count++] = *entry; /* There is room for all that are held. */
     }
 }
 

@@ -108,7 +108,7 @@ void repair_by_snapshot(struct raftcore *core)
         end = core->holes[i].last;
         term = core->holes[i].anchor_index == end ? core->holes[i].anchor_term : 0;
     }
-    if (end == 0 || core->snapshot_damaged || !persist_reserve(core, 0, 0)) {
+    if (end == 0 || core->snapshot_damaged) {
         return;
     }
     persist_compact(core, end + 1);
@@ -393,8 +393,7 @@ static int void_hole(struct raftcore *core, const struct raftcore_message *answe
         answer->log_term == 0 || answer->log_term == hole.anchor_term || core->splicing) {
         return RAFTCORE_REASON_STALE_TERM;
     }
-    if (hole.first <= core->hard.commit || hole.first <= core->given || !persist_has_room(core) ||
-        !persist_reserve(core, 0, 0)) {
+    if (hole.first <= core->hard.commit || hole.first <= core->given || !persist_has_room(core)) {
         return RAFTCORE_REASON_PERSIST_FULL;
     }
     repair_raise_floor(core);

@@ -254,10 +254,7 @@ int on_snapshot_written(struct raftcore *core, const struct raftcore_event *even
         snapshot->index + 1 < core->log.first_index) {
         return 0; /* It is asked for again, or the log got there first. */
     }
-    if (!persist_reserve(core, 0, 0) || !member_reserve(core, 1)) {
-        return RAFTCORE_REASON_MEMORY;
-    }
-    install(core, &receiving);
+    install(core, &receiving); /* Nothing grows: it needs no memory, for nobody would say again that it is written. */
     if (receiving.term == core->hard.term && !core_is_leader(core)) {
         struct raftcore_message answer = message_to(core, receiving.from, RAFTCORE_APPEND_ANSWER);
         answer.to_session = receiving.session;
@@ -278,9 +275,6 @@ int on_snapshot_taken(struct raftcore *core, const struct raftcore_event *event)
     if (snapshot.index <= core->snapshot.index || snapshot.index > core->applied || snapshot.bytes == 0 ||
         !log_term(&core->log, snapshot.index, &term) || term != snapshot.term) {
         return RAFTCORE_REASON_INVALID;
-    }
-    if (!persist_reserve(core, 0, 0)) {
-        return RAFTCORE_REASON_MEMORY;
     }
     core->snapshot = snapshot;
     uint64_t keep = event->snapshot.keep < snapshot.index ? event->snapshot.keep : snapshot.index;
