@@ -95,6 +95,10 @@ bool enter_term(struct raftcore *core, uint64_t term, uint64_t leader)
 
 static void become_leader(struct raftcore *core)
 {
+    if (!persist_reserve(core, 1, 1) || !member_reserve(core, 0)) {
+        become_follower(core, core->hard.term, 0); /* And campaigns again, or another does. */
+        return;
+    }
     if (core->campaign_is_roll_call) {
         /* Every voter has agreed to this log: there is nothing left that a floor could mean (B16). */
         core->hard.floor_term = core->hard.floor_index = 0;
@@ -103,10 +107,6 @@ static void become_leader(struct raftcore *core)
     /* A16: what it asked votes with is durable, and so is everything that it inherits. */
     if (!HOLDS(core, core->durable_sequence >= core->campaign_sequence) ||
         !HOLDS(core, core->hard.vote == core->options.id) || !HOLDS(core, is_whole(core))) {
-        return;
-    }
-    if (!persist_reserve(core, 1, 1) || !member_reserve(core, 0)) {
-        become_follower(core, core->hard.term, 0);
         return;
     }
     core->role = RAFTCORE_LEADER;
