@@ -108,15 +108,21 @@ void read_fail_all(struct raftcore *core, uint16_t reason)
     core->read_count = kept;
 }
 
+/* 0, and there is room for one more; or the reason. */
+static uint16_t make_room(struct raftcore *core)
+{
+    if (core->read_count >= core->options.reads_max) {
+        return RAFTCORE_REASON_READS_FULL;
+    }
+    bool has_room = memory_reserve(&core->memory, (void **)&core->reads, &core->read_capacity, sizeof(*core->reads),
+                                   (uint64_t)core->read_count + 1) &&
+                    memory_reserve(&core->memory, (void **)&core->out.reads, &core->out.read_capacity,
+                                   sizeof(*core->out.reads), (uint64_t)core->output.read_count + core->read_count + 1);
+    return has_room ? 0 : RAFTCORE_REASON_MEMORY;
+}
+
 static struct read *add(struct raftcore *core, uint64_t context, uint64_t from)
 {
-    if (core->read_count >= core->options.reads_max ||
-        !memory_reserve(&core->memory, (void **)&core->reads, &core->read_capacity, sizeof(*core->reads),
-                        (uint64_t)core->read_count + 1) ||
-        !memory_reserve(&core->memory, (void **)&core->out.reads, &core->out.read_capacity, sizeof(*core->out.reads),
-                        (uint64_t)core->output.read_count + core->read_count + 1)) {
-        return NULL;
-    }
     struct read *read = &core->reads[core->read_count++];
     *read = (struct read){.context = context, .from = from, .since_ns = core->now_ns};
     return read;
@@ -134,10 +140,11 @@ int on_read(struct raftcore *core, const struct raftcore_event *event)
     if (lease && !core->options.lease_reads) {
         return RAFTCORE_REASON_LEASES_OFF;
     }
-    struct read *read = add(core, event->read.context, 0);
-    if (read == NULL) {
-        return RAFTCORE_REASON_READS_FULL;
+    uint16_t reason = make_room(core);
+    if (reason != 0) {
+        return reason;
     }
+    struct read *read = add(core, event->read.context, 0);
     if (!core_is_leader(core)) {
         read->own_context = ++core->read_context;
         struct raftcore_message request = message_to(core, core->leader, RAFTCORE_READ_REQUEST);
@@ -159,11 +166,12 @@ int on_read_request(struct raftcore *core, const struct raftcore_message *messag
         message_refuse(core, message, RAFTCORE_REASON_NOT_LEADER);
         return RAFTCORE_REASON_NOT_LEADER;
     }
-    struct read *read = add(core, message->context, message->from);
-    if (read == NULL) {
-        message_refuse(core, message, RAFTCORE_REASON_READS_FULL);
-        return RAFTCORE_REASON_READS_FULL;
+    uint16_t reason = make_room(core);
+    if (reason != 0) {
+        message_refuse(core, message, reason);
+        return reason;
     }
+    struct read *read = add(core, message->context, message->from);
     read->from_session = message->session;
     read_advance(core);
     return 0;
