@@ -7,7 +7,8 @@
  *
  * Invariants checked after every step: one leader a term; a new leader has every entry that was applied anywhere; all
  * nodes apply the same entries; every node's state machine has the same history; a read's index is not below what was
- * applied when it was asked; a released payload was held.
+ * applied when it was asked; a released payload was held. A core whose memory runs out refuses what the host asks for,
+ * which is then offered again, but never what the host reports; and at its end it has given everything back.
  *
  * Time of nodes: virtual time plus what its clock has jumped. */
 
@@ -16,12 +17,16 @@
 #include "raftcore/codec.h"
 #include "tests/raft/disk.h"
 #include "tests/raft/parcel.h"
+#include "tests/raft/scarce.h"
 #include "wal/check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { OFFERS_MAX = 1000 };
 
 enum thing_kind {
     THING_MESSAGE,
@@ -47,6 +52,7 @@ struct thing {
 
 struct node {
     struct raftcore *core; /* NULL: down. */
+    struct scarce memory;  /* Of all its cores. */
     struct disk disk;
     uint64_t life;
     uint64_t deadline_ns; /* On the node's clock. */
@@ -391,13 +397,10 @@ static void take_output(struct cluster *cluster, unsigned id, const struct raftc
     }
 }
 
-int cluster_step(struct cluster *cluster, unsigned id, struct raftcore_event *event)
+static int offer(struct cluster *cluster, unsigned id, struct raftcore_event *event)
 {
     struct node *node = &cluster->nodes[id];
     const struct raftcore_output *output;
-    if (node->core == NULL) {
-        return RAFTCORE_REASON_NOT_STARTED;
-    }
     cluster->steps++;
     event->now_ns = cluster->now_ns + node->clock_ahead_ns;
     int reason = raftcore_step(node->core, event, &output);
@@ -422,6 +425,30 @@ int cluster_step(struct cluster *cluster, unsigned id, struct raftcore_event *ev
             node->time_thing_at = cluster->now_ns + wait;
             later(cluster, (struct thing){.kind = THING_TIME, .node = id}, wait);
         }
+    }
+    return reason;
+}
+
+/* What may be refused for want of memory: the host asks again, a message is lost. Anything else tells the core what has
+ * happened, once, and there is nobody to tell it again. */
+static bool may_be_refused(uint32_t kind)
+{
+    return kind == RAFTCORE_START || kind == RAFTCORE_RECEIVE || kind == RAFTCORE_PROPOSE || kind == RAFTCORE_CHANGE ||
+           kind == RAFTCORE_READ || kind == RAFTCORE_HOLE_FOUND;
+}
+
+int cluster_step(struct cluster *cluster, unsigned id, struct raftcore_event *event)
+{
+    struct node *node = &cluster->nodes[id];
+    int reason = node->core == NULL ? RAFTCORE_REASON_NOT_STARTED : offer(cluster, id, event);
+    for (unsigned again = 0; reason == RAFTCORE_REASON_MEMORY && cluster->failure[0] == 0; again++) {
+        if (!may_be_refused(event->kind) || again == OFFERS_MAX) {
+            cluster_fail(cluster, "node %u refuses an event of kind %u for want of memory", id, event->kind);
+        }
+        if (event->kind == RAFTCORE_RECEIVE) {
+            break;
+        }
+        reason = offer(cluster, id, event);
     }
     return reason;
 }
@@ -585,6 +612,16 @@ static struct raftcore_configuration first_configuration(const struct cluster *c
     return configuration;
 }
 
+static void end_core(struct cluster *cluster, unsigned id)
+{
+    struct node *node = &cluster->nodes[id];
+    raftcore_free(node->core);
+    node->core = NULL;
+    if (node->memory.bytes != 0) {
+        cluster_fail(cluster, "node %u has not given back %" PRIu64 " bytes", id, node->memory.bytes);
+    }
+}
+
 void cluster_crash(struct cluster *cluster, unsigned id)
 {
     struct node *node = &cluster->nodes[id];
@@ -592,8 +629,7 @@ void cluster_crash(struct cluster *cluster, unsigned id)
         return;
     }
     tell(cluster, "n%u crashes", id);
-    raftcore_free(node->core);
-    node->core = NULL;
+    end_core(cluster, id);
     node->life++;
     node->syncing = 0;
     node->applying = false;
@@ -639,7 +675,12 @@ void cluster_restart(struct cluster *cluster, unsigned id)
     options.id = id;
     options.log_id = 1000 + id;
     options.seed = cluster_random(cluster, UINT64_MAX);
-    CHECK(raftcore_new(&node->core, &options) == 0);
+    options.allocator = scarce_allocator(&node->memory);
+    int status = raftcore_new(&node->core, &options);
+    for (unsigned again = 0; status == -ENOMEM && again < OFFERS_MAX; again++) {
+        status = raftcore_new(&node->core, &options);
+    }
+    CHECK(status == 0);
     struct raftcore_start start;
     struct raftcore_hole hole;
     disk_start(&node->disk, &start);
@@ -683,10 +724,17 @@ struct cluster *cluster_new(const struct cluster_options *options)
     return cluster;
 }
 
+void cluster_end(struct cluster *cluster)
+{
+    for (unsigned id = 1; id <= cluster->count; id++) {
+        end_core(cluster, id);
+    }
+}
+
 void cluster_free(struct cluster *cluster)
 {
     for (unsigned id = 1; id <= cluster->count; id++) {
-        raftcore_free(cluster->nodes[id].core);
+        end_core(cluster, id);
         disk_free(&cluster->nodes[id].disk);
     }
     while (cluster->heap_count > 0) {
@@ -744,6 +792,7 @@ void cluster_heal(struct cluster *cluster)
     tell(cluster, "the network heals");
     memset(cluster->cut, 0, sizeof(cluster->cut));
     cluster->options.drop = cluster->options.duplicate = cluster->options.delay = 0;
+    cluster_set_scarcity(cluster, 0);
 }
 
 void cluster_set_faults(struct cluster *cluster, unsigned drop, unsigned duplicate, unsigned delay, uint64_t delay_ns)
@@ -757,6 +806,26 @@ void cluster_set_faults(struct cluster *cluster, unsigned drop, unsigned duplica
 void cluster_delay_answers(struct cluster *cluster, unsigned per_thousand)
 {
     cluster->late_answers = per_thousand;
+}
+
+void cluster_set_scarcity(struct cluster *cluster, uint64_t one_in)
+{
+    for (unsigned id = 1; id <= cluster->count; id++) {
+        cluster->nodes[id].memory.one_in = one_in;
+        cluster->nodes[id].memory.random = mix(cluster->options.seed ^ mix(id));
+    }
+}
+
+void cluster_refuse_memory(struct cluster *cluster, unsigned id, uint64_t first, uint64_t count)
+{
+    struct scarce *memory = &cluster->nodes[id].memory;
+    memory->refuse_from = memory->asked + first;
+    memory->refuse_until = memory->refuse_from + count;
+}
+
+uint64_t cluster_memory_refused(const struct cluster *cluster, unsigned id)
+{
+    return cluster->nodes[id].memory.refused;
 }
 
 void cluster_set_snapshots(struct cluster *cluster, uint64_t every, uint64_t keep)

@@ -33,6 +33,9 @@ struct cluster_options {
 
 struct cluster *cluster_new(const struct cluster_options *options);
 void cluster_free(struct cluster *cluster);
+/* The end of all cores, which have given everything back then, or that is a failure. Nothing else may be done behind it
+ * but to ask for the failure, and cluster_free. */
+void cluster_end(struct cluster *cluster);
 
 /* The first thing that did not hold; NULL: all held so far. */
 const char *cluster_failure(const struct cluster *cluster);
@@ -57,6 +60,11 @@ void cluster_stall_disk(struct cluster *cluster, unsigned id, bool stalled);
 void cluster_jump_clock(struct cluster *cluster, unsigned id, uint64_t ns);
 void cluster_slow_apply(struct cluster *cluster, unsigned id, bool stopped);
 void cluster_set_faults(struct cluster *cluster, unsigned drop, unsigned duplicate, unsigned delay, uint64_t delay_ns);
+/* Of so many requests of a core for memory one is refused; 0: none. Until the network heals. */
+void cluster_set_scarcity(struct cluster *cluster, uint64_t one_in);
+/* Of those from now on the first-th (1: the next one), and count in all. */
+void cluster_refuse_memory(struct cluster *cluster, unsigned id, uint64_t first, uint64_t count);
+uint64_t cluster_memory_refused(const struct cluster *cluster, unsigned id);
 /* Of 1,000 answers so many come 200 ms to 2,200 ms late, the shorter delays more often. */
 void cluster_delay_answers(struct cluster *cluster, unsigned per_thousand);
 void cluster_set_snapshots(struct cluster *cluster, uint64_t every, uint64_t keep); /* Entries; 0: none. */
@@ -69,7 +77,7 @@ bool cluster_has_copy_elsewhere(const struct cluster *cluster, unsigned id);
 bool cluster_holds_elsewhere(const struct cluster *cluster, unsigned id, uint64_t index);
 void cluster_damage(struct cluster *cluster, unsigned id, bool tail, uint64_t hole);
 
-/* An event for a node; returns the step's reason. */
+/* An event for a node, again and again while it is refused for want of memory; returns the step's reason. */
 int cluster_step(struct cluster *cluster, unsigned id, struct raftcore_event *event);
 /* A value, which must not be 0; returns its index, or 0 when the node does not lead. size: of the payload, at least 8.
  */

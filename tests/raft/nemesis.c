@@ -2,8 +2,8 @@
  *
  * Each seed draws a cluster, its timing and its faults: loss, doubling, reordering, partitions (whole, one-way,
  * partial), crashes that keep any prefix of what was on its way to the disk, stalled disks, slow state machines, clocks
- * that jump, changes of membership, transfers, snapshots, damaged tails and entries. Then the faults stop: within
- * LIVE_NS of virtual time there must be a leader that commits a new entry on all members. */
+ * that jump, changes of membership, transfers, snapshots, damaged tails and entries, memory that runs out. Then the
+ * faults stop: within LIVE_NS of virtual time there must be a leader that commits a new entry on all members. */
 
 #define _GNU_SOURCE
 #include "tests/raft/nemesis.h"
@@ -516,12 +516,18 @@ bool nemesis_run(uint64_t seed, bool trace, struct nemesis_result *result)
         cluster_set_snapshots(run.cluster, 5 + (draw >> 10) % 40, (draw >> 8) % 10);
     }
     cluster_run(run.cluster, 3000 * MS);
+    if ((draw >> 26) % 4 == 0) {
+        cluster_set_scarcity(run.cluster, 20);
+    }
     for (unsigned i = 0; i < 160 && cluster_failure(run.cluster) == NULL; i++) {
         disturb(&run);
         cluster_run(run.cluster, cluster_random(run.cluster, i % 4 == 0 ? 800 : 40) * MS);
     }
     if (cluster_failure(run.cluster) == NULL) {
         recover(&run);
+    }
+    if (cluster_failure(run.cluster) == NULL) {
+        cluster_end(run.cluster);
     }
     result->steps += cluster_steps(run.cluster);
     result->committed += cluster_committed(run.cluster);
