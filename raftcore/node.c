@@ -6,8 +6,8 @@
  * sync. raftcore_node_next gives out what is to be done.
  *
  * What can fail, and what is left: the log or the core; then the node has failed, says why, and gives nothing out any
- * more. Memory for a message: the message is lost, as the network may lose it. Memory for anything else: the node has
- * failed.
+ * more. Memory for a message: the message is lost, as the network may lose it. Memory for reading entries back: they
+ * did not read this time. Memory for anything else: the node has failed.
  *
  * Invariants: a payload lives as long as the core holds an entry with it; the core's events are stepped one after
  * another, never from inside an output; entries are given out once each, in order.
@@ -119,8 +119,11 @@ static void take_loads(struct raftcore_node *node, const struct raftcore_output 
 {
     for (uint32_t i = 0; i < output->load_count; i++) {
         struct job *job = node_job(node, JOB_LOAD);
-        if (job == NULL) {
-            return;
+        if (job == NULL) { /* The core asks again; told nothing, it would wait for these for ever. */
+            node_follow(node, &(struct raftcore_event){.kind = RAFTCORE_LOADED,
+                                                       .loaded = {.peer = output->loads[i].peer,
+                                                                  .first_index = output->loads[i].first_index}});
+            continue;
         }
         job->peer = output->loads[i].peer;
         job->first_index = output->loads[i].first_index;

@@ -10,7 +10,9 @@
 
 #include <pthread.h>
 
-enum { NODE_TEXT_BYTES = 700, NODE_EVENTS_MAX = 16, NODE_ENVELOPE_BYTES = 8 };
+/* Events: what one output is followed by, and loads that failed, which are one of each peer, or, when it is probed anew
+ * meanwhile, two. The core has records of twice as many peers as there can be members. */
+enum { NODE_TEXT_BYTES = 700, NODE_EVENTS_MAX = 4 * RAFTCORE_MEMBERS_MAX + 16, NODE_ENVELOPE_BYTES = 8 };
 
 /* Payloads that came in together; each has the block's address in front of it. */
 struct payload_block {
