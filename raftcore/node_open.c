@@ -225,7 +225,7 @@ static int start_core(struct raftcore_node *node, struct raftcore_start *start)
     node->options.core.allocator = node->memory.allocator;
     int status = raftcore_new(&node->core, &node->options.core);
     if (status != 0) {
-        return tell(node, status, "the core refused its options (raftcore.h)");
+        return tell(node, status, status == -ENOMEM ? "out of memory" : "the core refused its options (raftcore.h)");
     }
     start->session = node->options.session;
     start->applied = start->snapshot.index;
@@ -235,6 +235,9 @@ static int start_core(struct raftcore_node *node, struct raftcore_start *start)
     node->now_ns = node->options.now_ns;
     struct raftcore_event event = {.kind = RAFTCORE_START, .start = start};
     int reason = node_step(node, &event);
+    if (reason == RAFTCORE_REASON_MEMORY) {
+        return tell(node, -ENOMEM, "out of memory");
+    }
     if (reason != 0) {
         return tell(node, WAL_ECORRUPT, "the core refused what was found: log and snapshot do not fit together");
     }

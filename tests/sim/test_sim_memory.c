@@ -1,17 +1,21 @@
 /* test_sim_memory.c - whole nodes when there is no memory for what a node does beside its core.
  *
- * The happy path: a leader that has no memory for reading entries back is asked again and reads them later.
+ * The happy path: a leader that has no memory for reading entries back is asked again and reads them later; a node that
+ * cannot be opened for want of memory says that, each time at another request, until there is enough.
  *
- * What can fail: a peer that never gets what it lacks. Invariants: the memory of one node alone runs out; what it holds
- * is the C library's, as for all others. */
+ * What can fail: a peer that never gets what it lacks; an open that calls want of memory damage. Invariants: the memory
+ * of one node alone runs out; what it holds is the C library's, as for all others. */
 
 #include "raftcore/node_parts.h"
+#include "tests/sim/node_disk.h"
 #include "tests/sim/story_parts.h"
 
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -76,10 +80,69 @@ static void test_a_load_without_memory_is_asked_for_again(void **state)
     }
 }
 
+/* --- opening ------------------------------------------------------------------------------------- */
+
+static unsigned choose(void *context, unsigned options)
+{
+    (void)context;
+    (void)options;
+    return 0;
+}
+
+static int open_and_close(struct node_disk *disk, struct shortage *shortage, bool create,
+                          struct raftcore_node_report *report)
+{
+    struct raftcore_configuration members = {.count = 1, .members = {{.id = 1, .flags = RAFTCORE_VOTER}}};
+    struct wal_options wal = WAL_OPTIONS_INIT;
+    wal.flags = WAL_NO_THREADS | WAL_POWERSAFE_OVERWRITE;
+    wal.block_bytes = SIM_SECTOR_BYTES;
+    wal.segment_bytes = 32 << 10;
+    wal.batch_bytes_max = 12 << 10;
+    struct raftcore_node_options options = {.size = sizeof(options),
+                                            .core = {.id = 1, .log_id = 1, .seed = 1, .piece_bytes = 8192},
+                                            .cluster_id = 9,
+                                            .session = 1,
+                                            .now_ns = 1,
+                                            .create = create,
+                                            .first_members = &members,
+                                            .wal = &wal,
+                                            .disk = &disk->disk};
+    options.core.allocator = (struct raftcore_allocator){.reallocate = reallocate, .user = shortage};
+    struct raftcore_node *node;
+    int status = raftcore_node_open(NULL, &options, &node, report);
+    if (status == 0) {
+        (void)raftcore_node_close(node);
+    }
+    return status;
+}
+
+static void test_an_open_without_memory_says_so(void **state)
+{
+    (void)state;
+    struct raftcore_node_report report;
+    struct node_disk *disk = node_disk_new(&(struct sim_hooks){.choose = choose});
+    struct shortage none = {0};
+    assert_int_equal(open_and_close(disk, &none, true, &report), 0);
+    unsigned opens = 0, happened = 1;
+    while (happened > 0) {
+        struct shortage shortage = {.after = opens++, .refusals = 1};
+        int status = open_and_close(disk, &shortage, false, &report);
+        happened = shortage.happened;
+        if (status != (happened > 0 ? -ENOMEM : 0)) {
+            print_message("open %u: %d, %s\n", opens, status, report.text);
+        }
+        assert_true(status == 0 || status == -ENOMEM || status == WAL_ENOMEM);
+        assert_true(happened > 0 || status == 0);
+    }
+    assert_in_range(opens, 5, 1000);
+    node_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_load_without_memory_is_asked_for_again),
+        cmocka_unit_test(test_an_open_without_memory_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
