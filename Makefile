@@ -82,11 +82,14 @@ RAFT_TEST_PROGRAMS := $(RAFT_TESTS:tests/raft/%.c=$(OUT)/%)
 RAFT_RIGS := $(patsubst tests/raft/%.c,$(OUT)/raft_%,$(filter-out tests/raft/zoo.c tests/raft/script.c,$(RAFT_PROGRAMS)))
 RAFTSCRIPT := $(OUT)/bin/raftscript
 
-# tests/sim/: whole nodes in a simulated world. Programs are raftsim, zoo and test_*; the rest helps all of them.
+# tests/sim/: whole nodes in a simulated world. Programs are raftsim, zoo and test_*; *_fixture helps test_* alone; the
+# rest helps all of them.
 SIM_TESTS := $(wildcard tests/sim/test_*.c)
-SIM_HELPERS := $(filter-out tests/sim/raftsim.c tests/sim/zoo.c $(SIM_TESTS),$(wildcard tests/sim/*.c)) \
+SIM_FIXTURES := $(wildcard tests/sim/*_fixture.c)
+SIM_HELPERS := $(filter-out tests/sim/raftsim.c tests/sim/zoo.c $(SIM_TESTS) $(SIM_FIXTURES),$(wildcard tests/sim/*.c)) \
                $(wildcard tests/sim_*.c)
 SIM_HELPER_OBJECTS := $(SIM_HELPERS:%.c=$(OUT)/obj/%.o)
+SIM_FIXTURE_OBJECTS := $(SIM_FIXTURES:%.c=$(OUT)/obj/%.o)
 SIM_TEST_PROGRAMS := $(SIM_TESTS:tests/sim/%.c=$(OUT)/%)
 RAFTSIM := $(OUT)/bin/raftsim
 
@@ -179,7 +182,7 @@ $(RAFTSIM): $(OUT)/obj/tests/sim/raftsim.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftc
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
-$(SIM_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/sim/%.o $(SIM_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
+$(SIM_TEST_PROGRAMS): $(OUT)/%: $(OUT)/obj/tests/sim/%.o $(SIM_FIXTURE_OBJECTS) $(SIM_HELPER_OBJECTS) $(OUT)/libraftcore-tests.a $(OUT)/libwal-tests.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS) -lcmocka
 $(OUT)/zoo_sim: $(OUT)/zoo/tests/sim/zoo.o $(OUT)/zoo/tests/seed_hunt.o $(SIM_HELPERS:%.c=$(OUT)/zoo/%.o) $(RAFTCORE_ZOO_OBJECTS) $(RAFTNODE:%=$(OUT)/zoo/raftcore/%.o) $(OUT)/libwal-tests.a
