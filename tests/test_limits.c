@@ -1,9 +1,10 @@
 /* test_limits.c - limits that a log, its options and its disk share: segments, blocks, the largest append.
  *
- * May include: fault_io.h, log_fixture.h, sample.h, wal/read.c. */
+ * May include: fault_io.h, log_fixture.h, sample.h, sim_disk.h, wal/read.c. */
 
 #define _GNU_SOURCE
 #include "tests/log_fixture.h"
+#include "tests/sim_disk.h"
 
 /* Its own copy of the reader: what it asks for is looked at without a record of 4 GiB. */
 #define reader_create own_reader_create
@@ -273,6 +274,50 @@ static void test_payload_counts_when_it_is_accepted(void **state)
     fault_io_free(disk);
 }
 
+/* So many batches are at the disk when four appends of this size have been submitted one by one. */
+static unsigned at_the_disk(uint32_t record_bytes, uint32_t batches_in_flight_max)
+{
+    static const char bytes[64 << 10];
+    struct sim_disk *disk = sim_disk_create(NULL);
+    struct wal_options options = WAL_OPTIONS_INIT;
+    options.flags = WAL_CREATE | WAL_NO_THREADS;
+    options.segment_bytes = 64 * BLOCK;
+    options.batch_bytes_max = 16 * BLOCK;
+    options.batches_in_flight_max = batches_in_flight_max;
+    struct wal *log = NULL;
+    assert_int_equal(wal_open_io(sim_disk_io(disk), &options, &log, NULL), 0);
+    assert_true(wal_event_fd(log) >= 0);
+    for (unsigned step = 0; step < 8; step++) { /* Segments ready, so that nothing waits for one. */
+        assert_int_equal(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL), 0);
+    }
+    sim_disk_hold(disk, true);
+    for (unsigned i = 0; i < 4; i++) {
+        const struct wal_record record = {.data = bytes, .size = record_bytes, .type = 1};
+        const struct wal_append append = {.records = &record, .record_count = 1, .flags = WAL_APPEND_NO_WAIT};
+        int status = wal_append(log, &append, NULL);
+        assert_true(status == 0 || status == WAL_EAGAIN);
+        assert_int_equal(wal_submit(log), 0);
+    }
+    unsigned count = sim_disk_in_flight(disk);
+    sim_disk_hold(disk, false);
+    assert_int_equal(wal_close(log), 0);
+    sim_disk_destroy(disk);
+    return count;
+}
+
+/* A small batch grows while it waits for the one at the disk; a large one has nothing to gain from waiting. */
+static void test_only_large_batches_follow_one_that_is_at_the_disk(void **state)
+{
+    (void)state;
+    assert_int_equal(at_the_disk(128, 0), 1);
+    assert_int_equal(at_the_disk(BLOCK, 0), 1);
+    assert_int_equal(at_the_disk(2 * BLOCK, 0), 2); /* The one that waits has grown to a quarter of the largest. */
+    assert_int_equal(at_the_disk(5 * BLOCK, 0), 2);
+    assert_int_equal(at_the_disk(12 * BLOCK, 0), 2);
+    assert_int_equal(at_the_disk(12 * BLOCK, 1), 1);
+    assert_int_equal(at_the_disk(128, 3), 3); /* A caller who names a number gets it. */
+}
+
 int main(void)
 {
     (void)signal(SIGALRM, on_watchdog);
@@ -288,6 +333,7 @@ int main(void)
         TEST(test_the_largest_append_does_not_depend_on_metadata),
         TEST(test_the_largest_records_find_room_to_be_read),
         TEST(test_payload_counts_when_it_is_accepted),
+        TEST(test_only_large_batches_follow_one_that_is_at_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -223,10 +223,14 @@ static int begin_open(const struct wal_options *options, struct wal **log_out, s
     struct report report = {0};
     struct wal_options checked;
     memset(verdict, 0, sizeof(*verdict));
-    int status = options_check(options, &checked, &report);
+    uint32_t later_batch_bytes_min;
+    int status = options_check(options, &checked, &later_batch_bytes_min, &report);
     if (status == 0) {
         *log_out = create_handle(&checked);
         status = *log_out != NULL ? 0 : report_set(&report, WAL_ENOMEM, "out of memory for the handle");
+    }
+    if (status == 0) {
+        (*log_out)->later_batch_bytes_min = later_batch_bytes_min;
     }
     (void)snprintf(verdict->text, sizeof(verdict->text), "%s", report.text);
     return status;

@@ -36,7 +36,7 @@ static void fill_defaults(struct wal_options *options)
                                   : 0;
         options->batch_bytes_max = fits_bytes < BATCH_BYTES_DEFAULT ? (uint32_t)fits_bytes : BATCH_BYTES_DEFAULT;
     }
-    DEFAULT(batches_in_flight_max, 1);
+    DEFAULT(batches_in_flight_max, 2);
     DEFAULT(segments_ready, 2);
     DEFAULT(segments_pool_max, 4);
     DEFAULT(segments_max, 4096);
@@ -89,7 +89,15 @@ static const char *wrong_option(const struct wal_options *options)
     return NULL;
 }
 
-int options_check(const struct wal_options *caller, struct wal_options *out, struct report *report)
+/* Small batches gain nothing from one behind the other at the disk, for each that waits takes in more meanwhile; large
+ * ones do, and take nothing in. A caller who names a number knows better. */
+static uint32_t later_batch_bytes_min(const struct wal_options *caller, const struct wal_options *filled)
+{
+    return caller->batches_in_flight_max != 0 ? 0 : filled->batch_bytes_max / 4;
+}
+
+int options_check(const struct wal_options *caller, struct wal_options *out, uint32_t *later_bytes_min,
+                  struct report *report)
 {
     *out = (struct wal_options){0};
     if (caller != NULL) {
@@ -102,7 +110,9 @@ int options_check(const struct wal_options *caller, struct wal_options *out, str
         memcpy(out, caller, caller->options_bytes);
     }
     out->options_bytes = sizeof(*out);
+    const struct wal_options named = *out;
     fill_defaults(out);
+    *later_bytes_min = later_batch_bytes_min(&named, out);
     const char *wrong = wrong_option(out);
     return wrong == NULL ? 0 : report_set(report, WAL_EINVAL, "option: %s", wrong);
 }
