@@ -62,7 +62,7 @@ struct bench_case {
     unsigned records;                                                 /* In one append. */
     uint32_t record_bytes;
     uint64_t segment_bytes;     /* 0: 64 MiB, and the log that most cases share. */
-    uint32_t batches_in_flight; /* 0: the library's default, one. */
+    uint32_t batches_in_flight; /* 0: the library's default. */
     const char *variant_of;     /* NULL: the first of its variants, which the floors speak of. */
     char variant[32];           /* Strategy and backend, when there are several. */
     enum wal_strategy strategy;

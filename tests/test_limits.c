@@ -274,8 +274,8 @@ static void test_payload_counts_when_it_is_accepted(void **state)
     fault_io_free(disk);
 }
 
-/* So many batches are at the disk when four appends of this size have been submitted one by one. */
-static unsigned at_the_disk(uint32_t record_bytes, uint32_t batches_in_flight_max)
+/* So many batches are at the disk when appends of these sizes have been submitted one by one. */
+static unsigned at_the_disk(const uint32_t sizes[4], uint32_t batches_in_flight_max)
 {
     static const char bytes[64 << 10];
     struct sim_disk *disk = sim_disk_create(NULL);
@@ -287,12 +287,10 @@ static unsigned at_the_disk(uint32_t record_bytes, uint32_t batches_in_flight_ma
     struct wal *log = NULL;
     assert_int_equal(wal_open_io(sim_disk_io(disk), &options, &log, NULL), 0);
     assert_true(wal_event_fd(log) >= 0);
-    for (unsigned step = 0; step < 8; step++) { /* Segments ready, so that nothing waits for one. */
-        assert_int_equal(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL), 0);
-    }
+    assert_int_equal(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL), 0); /* So that nothing waits for a segment. */
     sim_disk_hold(disk, true);
-    for (unsigned i = 0; i < 4; i++) {
-        const struct wal_record record = {.data = bytes, .size = record_bytes, .type = 1};
+    for (unsigned i = 0; i < 4 && sizes[i] != 0; i++) {
+        const struct wal_record record = {.data = bytes, .size = sizes[i], .type = 1};
         const struct wal_append append = {.records = &record, .record_count = 1, .flags = WAL_APPEND_NO_WAIT};
         int status = wal_append(log, &append, NULL);
         assert_true(status == 0 || status == WAL_EAGAIN);
@@ -305,17 +303,25 @@ static unsigned at_the_disk(uint32_t record_bytes, uint32_t batches_in_flight_ma
     return count;
 }
 
+static unsigned four_at_the_disk(uint32_t size, uint32_t batches_in_flight_max)
+{
+    return at_the_disk((const uint32_t[4]){size, size, size, size}, batches_in_flight_max);
+}
+
 /* A small batch grows while it waits for the one at the disk; a large one has nothing to gain from waiting. */
 static void test_only_large_batches_follow_one_that_is_at_the_disk(void **state)
 {
     (void)state;
-    assert_int_equal(at_the_disk(128, 0), 1);
-    assert_int_equal(at_the_disk(BLOCK, 0), 1);
-    assert_int_equal(at_the_disk(2 * BLOCK, 0), 2); /* The one that waits has grown to a quarter of the largest. */
-    assert_int_equal(at_the_disk(5 * BLOCK, 0), 2);
-    assert_int_equal(at_the_disk(12 * BLOCK, 0), 2);
-    assert_int_equal(at_the_disk(12 * BLOCK, 1), 1);
-    assert_int_equal(at_the_disk(128, 3), 3); /* A caller who names a number gets it. */
+    assert_int_equal(four_at_the_disk(128, 0), 1);
+    assert_int_equal(four_at_the_disk(BLOCK, 0), 1);
+    assert_int_equal(four_at_the_disk(2 * BLOCK, 0), 2); /* The one that waits has grown to a quarter of the largest. */
+    assert_int_equal(four_at_the_disk(5 * BLOCK, 0), 2);
+    assert_int_equal(four_at_the_disk(12 * BLOCK, 0), 2);
+    assert_int_equal(four_at_the_disk(12 * BLOCK, 1), 1);
+    /* One that the next does not fit into cannot grow. */
+    assert_int_equal(at_the_disk((const uint32_t[4]){12 * BLOCK, 3 * BLOCK}, 0), 1);
+    assert_int_equal(at_the_disk((const uint32_t[4]){12 * BLOCK, 3 * BLOCK, 14 * BLOCK}, 0), 2);
+    assert_int_equal(four_at_the_disk(128, 3), 3); /* A caller who names a number gets it. */
 }
 
 int main(void)

@@ -15,8 +15,7 @@
  * Batches behind the failed one are given up as well.
  *
  * Invariants: durable_number <= next_number - 1, and marks are read from it, never computed; numbers rise by one in the
- * order of the queue; at most batches_in_flight_max batches at the disk (by default a second one only when it is large:
- * a small one gains more by growing while it waits), none while a roll is; one leader at a time,
+ * order of the queue; at most batches_in_flight_max batches at the disk, none while a roll is; one leader at a time,
  * and none while something submitted is in flight.
  *
  * May include: commit_parts.h, seal.h, check.h, zoo.h. */
@@ -126,6 +125,12 @@ void commit_poison(struct wal *log, const char *operation, uint64_t segment, uin
 
 /* --- what may be done now ------------------------------------------------------------------------ */
 
+/* It gains more from waiting for the one at the disk, for it takes in what comes meanwhile. */
+static bool may_grow(const struct wal *log, const struct batch *batch)
+{
+    return batch->state == BATCH_OPEN && batch->head.used_bytes < log->later_batch_bytes_min;
+}
+
 enum work commit_next_work(struct wal *log)
 {
     if (log->poison != 0 || log->queue_next == log->queue_tail) {
@@ -140,8 +145,7 @@ enum work commit_next_work(struct wal *log)
         bool drained = log->in_flight == 0 || ZOO(roll_barrier);
         return drained && log->roll_pending == 0 ? WORK_ROLL : WORK_NONE;
     }
-    bool full = log->in_flight >= log->options.batches_in_flight_max ||
-                (log->in_flight > 0 && batch->head.used_bytes < log->later_batch_bytes_min) ||
+    bool full = log->in_flight >= log->options.batches_in_flight_max || (log->in_flight > 0 && may_grow(log, batch)) ||
                 (log->asynchronous && log->in_flight >= log->io->caps.ops_max);
     return full ? WORK_NONE : WORK_BATCH;
 }

@@ -81,6 +81,7 @@ struct wal {
     bool asynchronous;          /* The event loop's writes go through submit and poll. Decided for good when its
                                    descriptor is first asked for. */
     struct wal_options options; /* Defaults filled in. */
+    uint32_t later_batch_bytes_min; /* Constant: a smaller batch that may grow is not sent while one is at the disk. */
     struct wal_allocator allocator_copy;
     struct segment_shape shape;
     struct wal_verdict verdict;
@@ -134,14 +135,13 @@ struct wal {
     _Atomic uint64_t truncated_end_ticket; /* No ticket from here on is in truncations. */
 
     /* At work. */
-    bool leading;                   /* A thread carries out a write by execute(). */
-    bool polling;                   /* A thread is in poll(). */
-    uint32_t poll_failures;         /* Of poll(), in a row. */
-    bool abandoned;                 /* poll() fails for good: what is at the disk will never be heard of. */
-    uint32_t in_flight;             /* Batches at the disk. */
-    uint32_t later_batch_bytes_min; /* A smaller one waits until no other is at the disk: it may still grow. */
-    uint32_t roll_pending;          /* Writes of a roll at the disk. */
-    struct segment *roll_from;      /* Pinned while its seal is written. */
+    bool leading;              /* A thread carries out a write by execute(). */
+    bool polling;              /* A thread is in poll(). */
+    uint32_t poll_failures;    /* Of poll(), in a row. */
+    bool abandoned;            /* poll() fails for good: what is at the disk will never be heard of. */
+    uint32_t in_flight;        /* Batches at the disk. */
+    uint32_t roll_pending;     /* Writes of a roll at the disk. */
+    struct segment *roll_from; /* Pinned while its seal is written. */
     struct segment *roll_to;
     uint64_t roll_started_ns;
     uint8_t *roll_blocks; /* Two blocks: seal, anchor. */

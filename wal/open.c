@@ -309,7 +309,9 @@ static int make_buffers(struct wal *log)
     if (log->roll_blocks == NULL || log->prepare_scratch == NULL) {
         return WAL_ENOMEM;
     }
-    log->batch_count = log->read_only ? 1 : log->options.batches_in_flight_max + 2;
+    /* Those at the disk, the one that fills, and one more; but by default that one is rather at the disk. */
+    bool by_default = log->later_batch_bytes_min != 0;
+    log->batch_count = log->read_only ? 1 : log->options.batches_in_flight_max + (by_default ? 1 : 2);
     CHECK(log->batch_count <= LOG_BATCHES_MAX);
     for (uint32_t i = 0; i < log->batch_count && !log->read_only; i++) {
         if (batch_create(&log->batches[i], allocator, log->options.batch_bytes_max, log->options.block_bytes) != 0) {

@@ -89,13 +89,6 @@ static const char *wrong_option(const struct wal_options *options)
     return NULL;
 }
 
-/* Small batches gain nothing from one behind the other at the disk, for each that waits takes in more meanwhile; large
- * ones do, and take nothing in. A caller who names a number knows better. */
-static uint32_t later_batch_bytes_min(const struct wal_options *caller, const struct wal_options *filled)
-{
-    return caller->batches_in_flight_max != 0 ? 0 : filled->batch_bytes_max / 4;
-}
-
 int options_check(const struct wal_options *caller, struct wal_options *out, uint32_t *later_bytes_min,
                   struct report *report)
 {
@@ -110,9 +103,11 @@ int options_check(const struct wal_options *caller, struct wal_options *out, uin
         memcpy(out, caller, caller->options_bytes);
     }
     out->options_bytes = sizeof(*out);
-    const struct wal_options named = *out;
+    bool names_a_number = out->batches_in_flight_max != 0;
     fill_defaults(out);
-    *later_bytes_min = later_batch_bytes_min(&named, out);
+    /* Small batches gain nothing from one behind the other at the disk, for each that waits takes in more meanwhile;
+     * large ones do, and take nothing in. A caller who names a number knows better. */
+    *later_bytes_min = names_a_number ? 0 : out->batch_bytes_max / 4;
     const char *wrong = wrong_option(out);
     return wrong == NULL ? 0 : report_set(report, WAL_EINVAL, "option: %s", wrong);
 }

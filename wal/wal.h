@@ -19,9 +19,9 @@
  *   P3  One append call is atomic in recovery: all its records and its metadata, or none.
  *   P4  Damage to durable data that a later mark covers is never passed off as the end of the log: wal_open gives a
  *       verdict with its evidence. Corrupt and uncertain change nothing on disk unless the caller accepts them; a crash
- *       alone yields neither. The last commit before a crash (of large batches that followed one another at the disk,
- *       the last two: see batches_in_flight_max) is covered by a mark once a later write, the idle mark or wal_close
- *       has landed; if it is damaged before that, beyond recognition, no log can tell that from a tear.
+ *       alone yields neither. The last commit before a crash (of an event loop's large batches, two at the disk at
+ *       once, the last two: see batches_in_flight_max) is covered by a mark once a later write, the idle mark or
+ *       wal_close has landed; if it is damaged before that, beyond recognition, no log can tell that from a tear.
  *   P5  After a failed write or sync the handle is poisoned: every waiter and every later append gets the error,
  *       nothing is retried into the same range, only a fresh open clears it. An error from append or wait means
  *       UNKNOWN, not ABSENT: the next open may find the records whole, and then keeps them.
@@ -194,8 +194,9 @@ struct wal_options {
     uint32_t batch_bytes_max; /* 2 MiB. Largest batch; records of one append, 24 bytes added to each and a multiple of
                                  8, may take this less 360 bytes; at least 4 blocks; at most
                                  segment_bytes - 3 blocks. */
-    uint32_t batches_in_flight_max; /* At the disk at once, at most 4. 0: a second one when it has a quarter of
-                                       batch_bytes_max or more, for smaller ones are better off waiting and growing. */
+    uint32_t batches_in_flight_max; /* Of an event loop, at the disk at once; at most 4. 0: a second one when it has a
+                                       quarter of batch_bytes_max or more, or cannot grow any more; smaller ones are
+                                       better off waiting. (Threads that wait write one batch at a time.) */
     uint32_t segments_ready;        /* 2. Prepared ahead; 2 to 16. */
     uint32_t segments_pool_max;     /* 4. Retired files kept for recycling; at most 1,024; the surplus is removed. */
     uint32_t segments_max; /* 4,096. Files of the log at once; at most 65,536. At the bound appends get WAL_ENOSPC. */
@@ -395,7 +396,8 @@ WAL_CHECKED int wal_event_fd(struct wal *log);
 /* The loop: poll the descriptor; wal_dispatch; act on what became durable, wal_append what is new; wal_submit; poll
  * again.
  *
- * Starts writing what has been accepted, if the device is free; else it goes out after the write that is under way.
+ * Starts writing what has been accepted, if the device is free; else it goes out after the write that is under way, or
+ * beside it (batches_in_flight_max).
  * Calls nothing back, and never blocks on the device - unless there is neither a ring nor a thread (WAL_NO_THREADS):
  * then it carries out one write in the caller's own time. */
 WAL_CHECKED int wal_submit(struct wal *log);
