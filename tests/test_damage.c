@@ -63,8 +63,8 @@ static char get(struct wal *log, uint64_t index)
     return wal_read(log, index, &what, 1, &record) == 0 ? what : '-';
 }
 
-/* Destroys the head of the first batch of that kind in the segment. */
-static void damage_batch(struct sim_disk *disk, uint64_t segment, uint8_t kind)
+/* Destroys the head of a batch of that kind in the segment, behind so many others. */
+static void damage_batch_behind(struct sim_disk *disk, uint64_t segment, uint8_t kind, unsigned others)
 {
     for (unsigned file = 0; file < sim_disk_file_count(disk); file++) {
         uint64_t size;
@@ -73,7 +73,7 @@ static void damage_batch(struct sim_disk *disk, uint64_t segment, uint8_t kind)
              at += BLOCK) {
             struct format_head head;
             if (format_head_decode(bytes + at, BLOCK, &head) == FORMAT_OK && head.kind == kind &&
-                head.segment == segment) {
+                head.segment == segment && others-- == 0) {
                 memset(bytes + at, 0xee, 64);
                 sim_disk_settle(disk);
                 return;
@@ -81,6 +81,11 @@ static void damage_batch(struct sim_disk *disk, uint64_t segment, uint8_t kind)
         }
     }
     fail_msg("no such batch");
+}
+
+static void damage_batch(struct sim_disk *disk, uint64_t segment, uint8_t kind)
+{
+    damage_batch_behind(disk, segment, kind, 0);
 }
 
 /* A truncation in a sealed segment is lost: what it had removed must not read as data. */
@@ -174,12 +179,42 @@ static void test_a_log_lives_on_behind_an_accepted_cut(void **state)
     }
 }
 
+/* Damage in the segment that is being written costs what it destroys, whether or not a batch is at the disk. */
+static void test_damage_in_the_tail_costs_the_same_under_load(void **state)
+{
+    (void)state;
+    struct sim_disk *disk = sim_disk_create(NULL);
+    struct wal_verdict verdict;
+    struct wal *log = open_log(disk, WAL_CREATE, &verdict);
+    for (unsigned i = 0; i < 8; i++) {
+        put(log, 0, (char)('a' + i));
+    }
+    damage_batch_behind(disk, 1, BATCH_DATA, 4);
+    struct wal_verify_report quiet, busy;
+    assert_true(wal_event_fd(log) >= 0);
+    assert_int_equal(wal_verify(log, &quiet, NULL, NULL), WAL_ECORRUPT);
+    sim_disk_hold(disk, true);
+    const struct wal_record record = {.data = "i", .size = 1, .type = 1};
+    const struct wal_append append = {.records = &record, .record_count = 1};
+    assert_int_equal(wal_append(log, &append, NULL), 0);
+    assert_int_equal(wal_submit(log), 0);
+    assert_int_equal(sim_disk_in_flight(disk), 1);
+    assert_int_equal(wal_verify(log, &busy, NULL, NULL), WAL_ECORRUPT);
+    assert_int_equal(quiet.bad_records, 1);
+    assert_int_equal(busy.bad_records, 1);
+    assert_int_equal(busy.first_bad.first_index, quiet.first_bad.first_index);
+    sim_disk_hold(disk, false);
+    assert_int_equal(wal_close(log), 0);
+    sim_disk_destroy(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lost_truncation_brings_nothing_back),
         cmocka_unit_test(test_a_lost_append_costs_only_itself),
         cmocka_unit_test(test_a_log_lives_on_behind_an_accepted_cut),
+        cmocka_unit_test(test_damage_in_the_tail_costs_the_same_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,7 @@ char *shell_quoted(const char *path)
 static int open_once(struct view_log *view, const char *directory, enum wal_backend backend, uint32_t more_flags)
 {
     struct wal_options options = WAL_OPTIONS_INIT;
-    options.flags = WAL_READ_ONLY | more_flags; /* Of threads a reader has but that of wal_verify. */
+    options.flags = WAL_READ_ONLY | more_flags; /* The only thread that a reader starts is the one of wal_verify. */
     options.segments_max = 65536;
     options.backend = backend;
     view->status = wal_open(directory, &options, &view->log, &view->verdict);

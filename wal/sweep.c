@@ -11,12 +11,11 @@
  * Invariants: between start and finish nobody but the thread touches the sweep; it takes no lock of the log and writes
  * nothing; it has ended when sweep_finish returns.
  *
- * May include: sweep.h, bytes.h, check.h, io_file.h, memory.h, scan.h. */
+ * May include: sweep.h, check.h, io_file.h, memory.h, scan.h. */
 
 #define _GNU_SOURCE
 #include "wal/sweep.h"
 
-#include "wal/bytes.h"
 #include "wal/check.h"
 #include "wal/io_file.h"
 #include "wal/memory.h"

@@ -8,8 +8,8 @@
  * What can fail: memory; a segment file that does not open. A read error or damage is a bad record, with its place in
  * the report; the work goes on behind it.
  *
- * Invariants: nothing is written; every live index is counted once, as a record or as bad, and in order; only bytes
- * below the durable end are judged.
+ * Invariants: nothing is written; every live index is counted once, as a record or as bad, and in order, unless the end
+ * is truncated meanwhile; only bytes below the durable end are judged; what was appended since this began is no loss.
  *
  * May include: verify.h, sweep.h, scan.h, bytes.h. */
 
@@ -23,7 +23,11 @@
 #include <inttypes.h>
 #include <sched.h>
 
-enum { SWEEPS = 2 }; /* At once. */
+enum {
+    SWEEPS = 2, /* At once. */
+    /* A thread's beginning and end, once for each two segments, costs more than it saves on smaller ones. */
+    SWEPT_TOGETHER_BYTES_MIN = 1 << 20
+};
 
 struct verification {
     struct wal *log;
@@ -35,7 +39,8 @@ struct verification {
     uint64_t next_index; /* Live indexes below it have been counted. */
     uint64_t last_tag;   /* Of the record before it, where that read. */
     uint64_t done_number;
-    uint64_t end_index; /* Of the log when this began. */
+    uint64_t
+        end_index; /* Of the log when this began, or as far as it was truncated since: behind it nothing is missing. */
 };
 
 /* --- the first hole ------------------------------------------------------------------------------ */
@@ -156,11 +161,28 @@ static void count_segment(struct verification *verification)
 
 /* --- segment by segment -------------------------------------------------------------------------- */
 
+static bool is_open_tail(const struct wal *log, const struct segment *segment)
+{
+    return segment == log->tail && segment->state == SEGMENT_OPEN;
+}
+
 /* How far a segment's bytes go. The lock held. */
 static uint64_t end_offset_of(const struct wal *log, const struct segment *segment)
 {
-    bool is_open_tail = segment == log->tail && segment->state == SEGMENT_OPEN;
-    return is_open_tail ? log->durable_offset : segment->end_offset;
+    return is_open_tail(log, segment) ? log->durable_offset : segment->end_offset;
+}
+
+/* The tail counts batches when they are sealed; those at the disk are behind the bytes that are judged. The lock held.
+ */
+static void leave_out_what_is_at_the_disk(const struct wal *log, struct segment *copy)
+{
+    for (uint64_t sequence = log->queue_next; sequence-- > log->queue_head;) {
+        const struct format_head *head = &log->batches[sequence % log->batch_count].head;
+        if (head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE) {
+            copy->record_count -= head->record_count;
+            copy->end_index = head->kind == BATCH_DATA ? head->first_index : copy->end_index;
+        }
+    }
 }
 
 /* Gives a sweep its segment, and the indexes that are live in it. The lock held. */
@@ -169,33 +191,30 @@ static void give_segment(const struct wal *log, struct segment *segment, struct 
     uint64_t superseded_index = table_superseded_from(&log->table, segment);
     uint64_t to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
     sweep->segment = *segment;
+    if (is_open_tail(log, segment)) {
+        leave_out_what_is_at_the_disk(log, &sweep->segment);
+    }
     sweep->from = segment->low > log->start_index ? segment->low : log->start_index;
     sweep->to = superseded_index < to ? superseded_index : to;
     sweep->end_offset = end_offset_of(log, segment);
-}
-
-/* The first live segment behind this one, or NULL. The lock held. */
-static struct segment *next_segment(const struct wal *log, uint64_t number)
-{
-    struct segment *segment = NULL;
-    for (uint32_t i = log->table.count; i-- > 0;) {
-        struct segment *candidate = log->table.list[i];
-        bool live = candidate->state == SEGMENT_SEALED || candidate->state == SEGMENT_OPEN;
-        segment = live && candidate->number > number ? candidate : segment;
-    }
-    return segment;
 }
 
 /* Gives each sweep a segment, as long as there are some; returns how many. */
 static unsigned take_segments(struct verification *verification, uint64_t *total_bytes)
 {
     struct wal *log = verification->log;
-    uint64_t number = verification->done_number;
     unsigned taken = 0;
     log_lock(log);
     *total_bytes = verification->report->bytes;
-    for (struct segment *segment = next_segment(log, number); segment != NULL; segment = next_segment(log, number)) {
-        number = segment->number;
+    if (log->durable_end_index < verification->end_index) {
+        verification->end_index = log->durable_end_index;
+    }
+    for (uint32_t i = 0; i < log->table.count; i++) {
+        struct segment *segment = log->table.list[i];
+        bool live = segment->state == SEGMENT_SEALED || segment->state == SEGMENT_OPEN;
+        if (!live || segment->number <= verification->done_number) {
+            continue;
+        }
         *total_bytes += end_offset_of(log, segment);
         if (taken < verification->sweep_count) {
             give_segment(log, segment, &verification->sweeps[taken]);
@@ -212,13 +231,16 @@ static unsigned take_segments(struct verification *verification, uint64_t *total
 static void count_missing(struct verification *verification)
 {
     struct wal *log = verification->log;
-    uint64_t from = verification->sweep->from, to = verification->sweep->to, done = verification->done_number;
+    uint64_t from = verification->sweep->from;
+    uint64_t to = verification->sweep->to;
+    uint64_t done = verification->done_number;
     log_lock(log);
     if (verification->next_index < log->start_index) {
         verification->next_index = log->start_index; /* Truncated meanwhile. */
     }
-    if (from < to && verification->next_index < from) {
-        count_hole(verification, done != 0 ? done + 1 : log->start_segment, verification->next_index, from);
+    uint64_t until = from < verification->end_index ? from : verification->end_index;
+    if (from < to && verification->next_index < until) {
+        count_hole(verification, done != 0 ? done + 1 : log->start_segment, verification->next_index, until);
     }
     log_unlock(log);
     verification->next_index = from < to ? to : verification->next_index;
@@ -230,10 +252,9 @@ static void count_missing_end(struct verification *verification)
     struct wal *log = verification->log;
     log_lock(log);
     uint64_t from = verification->next_index > log->start_index ? verification->next_index : log->start_index;
-    uint64_t to = verification->end_index < log->durable_end_index ? verification->end_index : log->durable_end_index;
     uint64_t done = verification->done_number;
-    if (from < to) {
-        count_hole(verification, done != 0 ? done + 1 : log->start_segment, from, to);
+    if (from < verification->end_index) {
+        count_hole(verification, done != 0 ? done + 1 : log->start_segment, from, verification->end_index);
     }
     log_unlock(log);
 }
@@ -272,6 +293,11 @@ static int verify_all(struct verification *verification, int (*progress)(void *,
             return 0;
         }
         int status = verify_segments(verification, taken);
+        if (status != 0 && verification->sweep_count > 1) {
+            sweep_destroy(&verification->sweeps[1]); /* Perhaps there are not descriptors or memory enough for two. */
+            verification->sweep_count = 1;
+            continue;
+        }
         if (status != 0) {
             return status;
         }
@@ -281,12 +307,14 @@ static int verify_all(struct verification *verification, int (*progress)(void *,
     }
 }
 
-/* A second thread, where it may be started and has a processor to run on, and where there is something for it. */
-static unsigned sweeps_for(const struct wal *log, uint32_t live_segments)
+/* A second thread, where it may be started and has a processor to run on, and where there is enough for it. */
+static unsigned sweeps_for(const struct wal *log, uint32_t live_segments, uint64_t largest_bytes)
 {
     cpu_set_t allowed;
-    bool alone = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && CPU_COUNT(&allowed) < 2;
-    return (log->options.flags & WAL_NO_THREADS) != 0 || !log->owns_io || alone || live_segments < 2 ? 1 : SWEEPS;
+    bool has_one_processor = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && CPU_COUNT(&allowed) < 2;
+    bool one = (log->options.flags & WAL_NO_THREADS) != 0 || !log->owns_io || has_one_processor || live_segments < 2 ||
+               largest_bytes < SWEPT_TOGETHER_BYTES_MIN;
+    return one ? 1 : SWEEPS;
 }
 
 int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress)(void *, uint64_t, uint64_t),
@@ -305,8 +333,9 @@ int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress
     }
     log_unlock(log);
     int status = sweep_create(&verification.sweeps[0], log, largest_bytes);
-    verification.sweep_count = sweeps_for(log, live_segments);
+    verification.sweep_count = sweeps_for(log, live_segments, largest_bytes);
     if (status == 0 && verification.sweep_count > 1 && sweep_create(&verification.sweeps[1], log, largest_bytes) != 0) {
+        sweep_destroy(&verification.sweeps[1]);
         verification.sweep_count = 1; /* Slower, and no reason to fail. */
     }
     if (status == 0) {
