@@ -110,7 +110,7 @@ struct outputs {
 
 /* What a core without traffic looks at stands in front, in as few cache lines as hold it: a host of ten thousand idle
  * groups finds none of them in its cache, and most of what a heartbeat costs there is the lines that it touches. What
- * is large, or looked at with traffic only, stands behind. */
+ * is large, or looked at with traffic only, stands behind. Such hosts and raftcore_prefetch rely on this order. */
 struct raftcore {
     uint64_t now_ns;
     uint32_t role;

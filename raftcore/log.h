@@ -11,6 +11,8 @@
 
 #include "raftcore/memory.h"
 
+/* raftcore_prefetch and idle hosts rely on this order: what a core without traffic looks at stands last, from
+ * last_index on. */
 struct log {
     struct memory *memory;
     struct raftcore_run *runs;

@@ -16,6 +16,7 @@ struct inflight {
     uint64_t sent_ns;
 };
 
+/* raftcore_prefetch and idle hosts rely on this order: what a heartbeat looks at stands first, up to inflight_count. */
 struct progress {
     uint64_t id;
     uint32_t state;  /* enum raftcore_peer_state. */

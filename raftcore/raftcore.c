@@ -132,13 +132,21 @@ void raftcore_free(struct raftcore *core)
 
 enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
 
-/* Of memory that may begin anywhere in a line. */
+/* Else the end of what is looked at would be left out, and nothing would say so. */
+_Static_assert(offsetof(struct raftcore, options.uncommitted_bytes) <= PREFETCH_BYTES_MAX, "the front of a core");
+_Static_assert(offsetof(struct raftcore, output.load_count) - offsetof(struct raftcore, log.last_index) <=
+                   PREFETCH_BYTES_MAX,
+               "a core's log and output");
+_Static_assert(offsetof(struct progress, inflight_capacity) <= PREFETCH_BYTES_MAX, "the front of a peer's record");
+
+/* Of memory that may begin anywhere in a line, and may be none (a core that has not sent yet has no messages). Numbers,
+ * for a line begins where no object does, and a pointer must not be made to there. */
 static void prefetch(const void *memory, size_t bytes)
 {
-    const char *first = (const char *)memory - (uintptr_t)memory % LINE_BYTES;
-    const char *end = (const char *)memory + (bytes < PREFETCH_BYTES_MAX ? bytes : PREFETCH_BYTES_MAX);
-    for (const char *line = first; line < end; line += LINE_BYTES) {
-        __builtin_prefetch(line, 1);
+    uintptr_t first = (uintptr_t)memory;
+    uintptr_t end = first + (bytes < PREFETCH_BYTES_MAX ? bytes : PREFETCH_BYTES_MAX);
+    for (uintptr_t line = first - first % LINE_BYTES; line < end; line += LINE_BYTES) {
+        __builtin_prefetch((const void *)line, 1);
     }
 }
 
@@ -147,7 +155,7 @@ void raftcore_prefetch(const struct raftcore *core, bool is_near)
     bool leads = is_near && core_is_leader(core);
     if (!is_near) { /* What core.h puts in front; in it lies something that is large. */
         prefetch(core, offsetof(struct raftcore, options.uncommitted_bytes));
-        prefetch(&core->log.last_index,
+        prefetch((const char *)core + offsetof(struct raftcore, log.last_index),
                  offsetof(struct raftcore, output.load_count) - offsetof(struct raftcore, log.last_index));
     } else {
         prefetch(core->messages, (leads ? core->peer_count : 1) * sizeof(*core->messages));
@@ -156,8 +164,8 @@ void raftcore_prefetch(const struct raftcore *core, bool is_near)
         prefetch(&core->peers[i], offsetof(struct progress, inflight_capacity));
     }
     if (leads) {
-        prefetch(&core->stack[core->stack_count - 1],
-                 sizeof(uint64_t) + (core->peer_count + 1) * sizeof(struct raftcore_member));
+        prefetch(&core->stack[core->stack_count - 1], offsetof(struct stacked, configuration.members) +
+                                                          (core->peer_count + 1) * sizeof(struct raftcore_member));
     }
 }
 

@@ -421,6 +421,7 @@ struct raftcore_splice {
     uint32_t count; /* 0: this step has none. */
 };
 
+/* raftcore_prefetch and idle hosts rely on this order: what every step fills in stands first, up to load_count. */
 struct raftcore_output {
     uint64_t deadline_ns; /* Of the next step, at the latest; RAFTCORE_INFINITY: none. */
     uint64_t leader;      /* 0: not known. */
@@ -456,7 +457,8 @@ struct raftcore_allocator {
     void *user;
 };
 
-/* A field that is 0 has the default that stands behind it. */
+/* A field that is 0 has the default that stands behind it. What a core without traffic looks at stands first:
+ * raftcore_prefetch relies on that. */
 struct raftcore_options {
     size_t size;                  /* sizeof(struct raftcore_options). */
     uint64_t id;                  /* Of this node; not 0. */
