@@ -282,6 +282,7 @@ int on_snapshot_taken(struct raftcore *core, const struct raftcore_event *event)
     if (first_kept > core->log.first_index) {
         persist_compact(core, first_kept);
         core->output.compact_to = first_kept;
+        repair_covered(core, first_kept - 1); /* What is not in the log any more is in no hole either. */
     }
     member_compact(core, snapshot.index); /* C14. */
     repair_by_snapshot(core);

@@ -189,6 +189,53 @@ static const char *a_snapshot_of_what_is_applied_is_not_taken_again_and_again(vo
     return story_end(&story);
 }
 
+/* Entries below the log's new beginning are not missing any more, whoever still sends them. */
+static const char *a_hole_that_the_beginning_of_the_log_cuts(void)
+{
+    struct story story;
+    story_prepare(&story, 3);
+    story_begin(&story);
+    follow_and_apply(&story, 6);
+    struct raftcore_event event = hole_event(3, 4);
+    story_step(&story, &event);
+    event = taken_event(3);
+    story_step(&story, &event);
+    struct raftcore_status status = story_status(&story);
+    EXPECT(&story, status.first_index == 4 && status.hole_count == 1);
+    EXPECT(&story, status.holes[0].first == 4 && status.holes[0].last == 4);
+    const struct raftcore_entry entries[2] = {story_entry(1), story_entry(1)};
+    struct raftcore_message answer = story_from(2, RAFTCORE_FETCH_ANSWER, 1);
+    answer.log_term = 1;
+    answer.entries = entries;
+    for (answer.index = 3; answer.index <= 4; answer.index++) { /* Asked for before the snapshot, and behind it. */
+        answer.entry_count = (uint32_t)(5 - answer.index);
+        story_receive(&story, &answer);
+        EXPECT(&story, story.reason == (answer.index == 3 ? RAFTCORE_REASON_MISMATCH : 0));
+    }
+    EXPECT(&story, story.output->splice.first_index == 4 && story.output->splice.count == 1);
+    event = (struct raftcore_event){.kind = RAFTCORE_SPLICED, .spliced = {.first = 4, .last = 4}};
+    story_step(&story, &event);
+    EXPECT(&story, story_status(&story).hole_count == 0);
+    return story_end(&story);
+}
+
+/* The same when a snapshot that does not read keeps the log from beginning behind the hole by itself. */
+static const char *a_hole_below_the_beginning_of_the_log(void)
+{
+    struct story story;
+    struct raftcore_run run;
+    prepare(&story, 6, 1, &run, NULL);
+    story.start.applied = 6;
+    story.start.snapshot_damaged = true;
+    story_begin(&story);
+    struct raftcore_event event = hole_event(3, 4);
+    story_step(&story, &event);
+    event = taken_event(5);
+    story_step(&story, &event);
+    EXPECT(&story, story_status(&story).first_index == 6 && story_status(&story).hole_count == 0);
+    return story_end(&story);
+}
+
 static const char *a_candidate_with_a_hole_does_not_lead(void)
 {
     struct story story;
@@ -504,6 +551,8 @@ const struct directed directed_found[] = {
     {"an older snapshot (B14)", an_older_snapshot_does_not_replace_a_damaged_one},
     {"a newer one is wanted (B14)", the_leader_takes_a_newer_snapshot_for_whom_its_own_is_too_old},
     {"a snapshot of what is applied", a_snapshot_of_what_is_applied_is_not_taken_again_and_again},
+    {"a hole that the log's beginning cuts (B13)", a_hole_that_the_beginning_of_the_log_cuts},
+    {"a hole below the log's beginning (B13)", a_hole_below_the_beginning_of_the_log},
     {"a candidate with a hole (B7)", a_candidate_with_a_hole_does_not_lead},
     {"a leader with a hole (B13)", a_leader_with_a_hole_offers_its_office_again},
     {"a peer that lost what it had (B13)", a_peer_that_lost_what_it_had_is_not_asked_without_a_pause},
