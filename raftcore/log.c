@@ -81,20 +81,21 @@ uint64_t log_last_with_term_up_to(const struct log *log, uint64_t index, uint64_
 bool log_init(struct log *log, struct memory *memory, const struct raftcore_start *start)
 {
     bool behind_snapshot = start->first_index == start->snapshot.index + 1;
-    *log = (struct log){.memory = memory,
-                        .first_index = start->first_index,
-                        .last_index = start->last_index,
-                        .before_term = behind_snapshot ? start->snapshot.term : start->before_term,
-                        .held_first = start->last_index + 1};
+    struct log made = {.memory = memory,
+                       .first_index = start->first_index,
+                       .last_index = start->last_index,
+                       .run_count = start->run_count,
+                       .before_term = behind_snapshot ? start->snapshot.term : start->before_term,
+                       .held_first = start->last_index + 1};
     void *runs = NULL;
-    if (!memory_reserve(memory, &runs, &log->run_capacity, sizeof(*log->runs), (uint64_t)start->run_count + 1)) {
+    if (!memory_reserve(memory, &runs, &made.run_capacity, sizeof(*made.runs), (uint64_t)start->run_count + 1)) {
         return false;
     }
-    log->runs = runs;
+    made.runs = runs;
     if (start->run_count > 0) {
-        memcpy(log->runs, start->runs, start->run_count * sizeof(*log->runs));
+        memcpy(made.runs, start->runs, start->run_count * sizeof(*made.runs));
     }
-    log->run_count = start->run_count;
+    *log = made; /* Not before: a log that says it has entries must know their terms. */
     return true;
 }
 

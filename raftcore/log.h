@@ -26,7 +26,7 @@ struct log {
     uint64_t held_first;  /* last_index + 1: none is held. */
 };
 
-/* Takes over what start says of the log. False: no memory. */
+/* Takes over what start says of the log. False: no memory, nothing changed. */
 bool log_init(struct log *log, struct memory *memory, const struct raftcore_start *start);
 void log_free(struct log *log);
 

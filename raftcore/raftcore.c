@@ -174,7 +174,7 @@ void raftcore_prefetch(const struct raftcore *core, bool is_near)
 enum raftcore_outcome raftcore_outcome(const struct raftcore *core, uint64_t index, uint64_t term)
 {
     uint64_t found;
-    if (index > core->log.last_index) {
+    if (!core->started || index > core->log.last_index) {
         return RAFTCORE_OUTCOME_PENDING; /* Gone here; another node may have it, until something is committed there. */
     }
     if (log_term(&core->log, index, &found)) {

@@ -511,7 +511,7 @@ RAFTCORE_API int raftcore_step(struct raftcore *core, const struct raftcore_even
 RAFTCORE_API void raftcore_prefetch(const struct raftcore *core, bool is_near);
 
 enum raftcore_outcome {
-    RAFTCORE_OUTCOME_PENDING,
+    RAFTCORE_OUTCOME_PENDING, /* Not known yet; before START always. */
     RAFTCORE_OUTCOME_COMMITTED,
     RAFTCORE_OUTCOME_SUPERSEDED, /* Another entry is committed in its place: it never will be. */
     RAFTCORE_OUTCOME_UNKNOWN     /* Compacted away: either. */

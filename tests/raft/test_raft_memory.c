@@ -534,6 +534,35 @@ static void test_units_that_share_a_flight_are_durable_together(void **state)
     end(&story, &memory);
 }
 
+/* What a start that was refused had begun to take over must not be told of. */
+static void test_a_core_whose_start_was_refused_knows_of_no_entry(void **state)
+{
+    (void)state;
+    struct scarce memory = {0};
+    struct story story;
+    struct raftcore_run run = {.first_index = 1, .term = 1};
+    story_prepare(&story, 3);
+    story.options.allocator = scarce_allocator(&memory);
+    story.start.last_index = 5;
+    story.start.runs = &run;
+    story.start.run_count = 1;
+    story.start.hard_state.term = 1;
+    assert_int_equal(raftcore_new(&story.core, &story.options), 0);
+    struct raftcore_event event = {.kind = RAFTCORE_START, .start = &story.start};
+    for (uint64_t without = 1; without <= 3; without++) { /* Flights, configurations, and the log's terms. */
+        memory.refuse_from = memory.asked + (without == 3 ? 1 : without);
+        memory.refuse_until = memory.refuse_from + 1;
+        story_step(&story, &event);
+        EXPECT(&story, story.reason == RAFTCORE_REASON_MEMORY);
+        EXPECT(&story, story_status(&story).first_index == 0 && story_status(&story).last_index == 0);
+        EXPECT(&story, raftcore_outcome(story.core, 5, 1) == RAFTCORE_OUTCOME_PENDING);
+        EXPECT(&story, raftcore_outcome(story.core, 0, 1) == RAFTCORE_OUTCOME_PENDING);
+    }
+    story_step(&story, &event);
+    EXPECT(&story, story.reason == 0 && story_status(&story).last_index == 5);
+    end(&story, &memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -541,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_memory_runs_out_for_a_while),
         cmocka_unit_test(test_units_that_share_a_flight_are_durable_together),
         cmocka_unit_test(test_a_floor_stays_without_memory_to_lead),
+        cmocka_unit_test(test_a_core_whose_start_was_refused_knows_of_no_entry),
         cmocka_unit_test(test_a_read_without_memory_is_refused_and_taken_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
