@@ -40,7 +40,7 @@ struct flight {
     uint64_t sequence;      /* Of the last of them. */
     uint64_t first_touched; /* The lowest index that it changes; RAFTCORE_INFINITY: none. */
     uint64_t last_index;    /* Of the log behind it. */
-    uint64_t issued_ns;     /* Of the first. */
+    uint64_t issued_ns;     /* Of the first; or when some of them were last durable. */
 };
 
 /* The payload of a configuration entry of the core's own; entries point to its bytes. */

@@ -247,8 +247,13 @@ int persist_done(struct raftcore *core, uint64_t sequence, uint64_t covered)
     }
     while (core->flight_count > 0 && flight_at(core, 0)->sequence <= sequence) {
         core->durable_last = flight_at(core, 0)->last_index;
+        core->durable_sequence = flight_at(core, 0)->sequence;
         core->flight_head++;
         core->flight_count--;
+    }
+    if (sequence > core->durable_sequence && core->flight_count > 0) {
+        /* Some of those that share a flight: the disk moves, and when the next of them was issued nobody knows. */
+        flight_at(core, 0)->issued_ns = core->now_ns;
     }
     core->durable_sequence = sequence;
     if (covered > core->covered_sequence) {

@@ -563,6 +563,46 @@ static void test_a_core_whose_start_was_refused_knows_of_no_entry(void **state)
     end(&story, &memory);
 }
 
+/* A disk takes a second and a half for each unit, which is no stall; units share a flight, and the first of them is
+ * durable long before the last was even issued. */
+static void test_a_shared_flight_is_no_stall(void **state)
+{
+    (void)state;
+    struct scarce memory = {0};
+    struct story story;
+    story_prepare(&story, 3);
+    story.options.allocator = scarce_allocator(&memory);
+    story.options.no_check_quorum = true;
+    story_begin_leading(&story);
+    struct raftcore_entry entry = {.term = 0};
+    struct raftcore_event propose = {.kind = RAFTCORE_PROPOSE, .propose = {.entries = &entry, .count = 1}};
+    for (unsigned i = 0; i < 30; i++) { /* What this makes room for is taken before memory runs out. */
+        story_step(&story, &propose);
+        story_durable(&story);
+        story_acknowledge(&story, 2, 1, story_status(&story).last_index);
+        story_acknowledge(&story, 3, 1, story_status(&story).last_index);
+    }
+    uint64_t before = story.sequence, done = 0, begin_ns = story.now_ns;
+    refuse_from_now_on(&memory);
+    const unsigned issued_ms[] = {0, 10, 20, 30, 1400};
+    for (unsigned ms = 0, issued = 0; ms < 3500; ms += 10) {
+        story.now_ns = begin_ns + ms * UINT64_C(1000000);
+        if (issued < 5 && issued_ms[issued] == ms) {
+            story_step(&story, &propose);
+            EXPECT(&story, story.reason == 0);
+            issued++;
+        }
+        while (done < issued && ms - issued_ms[done] >= 1500) {
+            struct raftcore_event event = {.kind = RAFTCORE_PERSISTED, .persisted.sequence = before + ++done};
+            story_step(&story, &event);
+        }
+        story_wait(&story, 0);
+        EXPECT(&story, story_status(&story).role == RAFTCORE_LEADER);
+    }
+    EXPECT(&story, done == 5 && memory.refused > 0);
+    end(&story, &memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_units_that_share_a_flight_are_durable_together),
         cmocka_unit_test(test_a_floor_stays_without_memory_to_lead),
         cmocka_unit_test(test_a_core_whose_start_was_refused_knows_of_no_entry),
+        cmocka_unit_test(test_a_shared_flight_is_no_stall),
         cmocka_unit_test(test_a_read_without_memory_is_refused_and_taken_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
