@@ -136,6 +136,9 @@ static bool begin_receiving(struct raftcore *core, const struct raftcore_message
 
 int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
 {
+    if (message->index == 0) { /* It would say of itself that there is none. */
+        return RAFTCORE_REASON_INVALID;
+    }
     if (!follow_leader(core, message)) {
         return RAFTCORE_REASON_QUARANTINED;
     }

@@ -512,6 +512,25 @@ static const char *a_piece_that_is_longer_than_its_snapshot(void)
     return story_end(&story);
 }
 
+/* Nobody has one to send: index 0 says that there is none. */
+static const char *a_snapshot_of_nothing(void)
+{
+    struct story story;
+    static const char piece[10];
+    story_prepare(&story, 3);
+    story.start.snapshot_damaged = true; /* Whoever has one that reads says that it has the log already. */
+    story_begin(&story);
+    struct raftcore_message message = story_from(2, RAFTCORE_SNAPSHOT, 1);
+    message.snapshot_id = 77;
+    message.snapshot_bytes = message.piece_bytes = sizeof(piece);
+    message.piece = piece;
+    message.flags = RAFTCORE_LAST_PIECE;
+    message.configuration = &story.configuration;
+    story_receive(&story, &message);
+    EXPECT(&story, story.reason == RAFTCORE_REASON_INVALID && story.output->piece.bytes == 0);
+    return story_end(&story);
+}
+
 static const char *terms_that_rise_without_end(void)
 {
     struct story story;
@@ -565,6 +584,7 @@ const struct directed directed_found[] = {
     {"votes before they were asked for", votes_that_come_before_they_were_asked_for},
     {"entries against what stands behind (B12)", entries_for_a_hole_that_contradict_what_stands_behind_it},
     {"a piece that is too long", a_piece_that_is_longer_than_its_snapshot},
+    {"a snapshot of nothing", a_snapshot_of_nothing},
     {"terms without end", terms_that_rise_without_end},
     {"an id with a meaning", an_id_that_means_something_else},
 };
