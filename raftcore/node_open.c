@@ -31,7 +31,7 @@ enum { PIECE_BYTES = 256 << 10 };
 
 static int tell(struct raftcore_node *node, int status, const char *text)
 {
-    (void)snprintf(node->report.text, sizeof(node->report.text), "%s", text);
+    (void)snprintf(node->report.text, sizeof(node->report.text), "%.*s", (int)sizeof(node->report.text) - 1, text);
     return status;
 }
 
@@ -237,6 +237,9 @@ static int start_core(struct raftcore_node *node, struct raftcore_start *start)
     int reason = node_step(node, &event);
     if (reason == RAFTCORE_REASON_MEMORY) {
         return tell(node, -ENOMEM, "out of memory");
+    }
+    if (reason < 0) { /* The core took it; what it wants durable because of it was not written. */
+        return tell(node, node->storage.failed ? node->storage.status : reason, node->failed);
     }
     if (reason != 0) {
         return tell(node, WAL_ECORRUPT, "the core refused what was found: log and snapshot do not fit together");

@@ -64,6 +64,7 @@ struct storage {
     bool failed;
     struct wal_cursor *cursor; /* Of storage_read. */
     uint64_t cursor_next;
+    int status; /* Of the failure that `text` has the words of. */
     char text[STORAGE_TEXT_BYTES];
 
     /* What the open found; until storage_started. */

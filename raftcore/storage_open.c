@@ -44,6 +44,7 @@ int storage_tell(struct storage *storage, int status, const char *what, const ch
         word = status == -EXDEV ? "it belongs to another node or cluster" : word;
     }
     (void)snprintf(storage->text, sizeof(storage->text), "%s: %s%s%s", what, word, detail[0] == 0 ? "" : ": ", detail);
+    storage->status = status;
     return status;
 }
 

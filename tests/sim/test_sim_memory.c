@@ -1,7 +1,8 @@
 /* test_sim_memory.c - whole nodes when there is no memory for what a node does beside its core.
  *
  * The happy path: a leader that has no memory for reading entries back is asked again and reads them later; a node that
- * cannot be opened for want of memory says that, each time at another request, until there is enough.
+ * cannot be opened for want of memory says that, each time at another request, until there is enough; a node whose log
+ * is in doubt too, which must write before it is open.
  *
  * What can fail: a peer that never gets what it lacks; an open that calls want of memory damage. Invariants: the memory
  * of one node alone runs out; what it holds is the C library's, as for all others. */
@@ -89,10 +90,14 @@ static unsigned choose(void *context, unsigned options)
     return 0;
 }
 
-static int open_and_close(struct node_disk *disk, struct shortage *shortage, bool create,
-                          struct raftcore_node_report *report)
+/* Node 1 of so many. */
+static int open_node(struct node_disk *disk, struct shortage *shortage, uint32_t voters, struct raftcore_node **node,
+                     struct raftcore_node_report *report)
 {
-    struct raftcore_configuration members = {.count = 1, .members = {{.id = 1, .flags = RAFTCORE_VOTER}}};
+    struct raftcore_configuration members = {.count = voters};
+    for (uint32_t i = 0; i < voters; i++) {
+        members.members[i] = (struct raftcore_member){.id = i + 1, .flags = RAFTCORE_VOTER};
+    }
     struct wal_options wal = WAL_OPTIONS_INIT;
     wal.flags = WAL_NO_THREADS | WAL_POWERSAFE_OVERWRITE;
     wal.block_bytes = SIM_SECTOR_BYTES;
@@ -103,13 +108,19 @@ static int open_and_close(struct node_disk *disk, struct shortage *shortage, boo
                                             .cluster_id = 9,
                                             .session = 1,
                                             .now_ns = 1,
-                                            .create = create,
+                                            .create = disk->count == 0,
                                             .first_members = &members,
                                             .wal = &wal,
                                             .disk = &disk->disk};
     options.core.allocator = (struct raftcore_allocator){.reallocate = reallocate, .user = shortage};
+    return raftcore_node_open(NULL, &options, node, report);
+}
+
+static int open_and_close(struct node_disk *disk, struct shortage *shortage, uint32_t voters,
+                          struct raftcore_node_report *report)
+{
     struct raftcore_node *node;
-    int status = raftcore_node_open(NULL, &options, &node, report);
+    int status = open_node(disk, shortage, voters, &node, report);
     if (status == 0) {
         (void)raftcore_node_close(node);
     }
@@ -122,11 +133,11 @@ static void test_an_open_without_memory_says_so(void **state)
     struct raftcore_node_report report;
     struct node_disk *disk = node_disk_new(&(struct sim_hooks){.choose = choose});
     struct shortage none = {0};
-    assert_int_equal(open_and_close(disk, &none, true, &report), 0);
+    assert_int_equal(open_and_close(disk, &none, 1, &report), 0);
     unsigned opens = 0, happened = 1;
     while (happened > 0) {
         struct shortage shortage = {.after = opens++, .refusals = 1};
-        int status = open_and_close(disk, &shortage, false, &report);
+        int status = open_and_close(disk, &shortage, 1, &report);
         happened = shortage.happened;
         if (status != (happened > 0 ? -ENOMEM : 0)) {
             print_message("open %u: %d, %s\n", opens, status, report.text);
@@ -138,11 +149,67 @@ static void test_an_open_without_memory_says_so(void **state)
     node_disk_free(disk);
 }
 
+/* A node of three that campaigned for a while, whom nobody answered: its log is a row of hard states. */
+static struct node_disk *node_that_campaigned(void)
+{
+    struct raftcore_node_report report;
+    struct raftcore_node *node;
+    struct raftcore_item item;
+    struct shortage none = {0};
+    struct node_disk *disk = node_disk_new(&(struct sim_hooks){.choose = choose});
+    assert_int_equal(open_node(disk, &none, 3, &node, &report), 0);
+    for (uint64_t now_ns = 0; now_ns < 20000 * MS; now_ns += 50 * MS) {
+        assert_int_equal(raftcore_node_run(node, now_ns), 0);
+        while (raftcore_node_next(node, &item) || raftcore_node_work(node)) {
+        }
+    }
+    assert_int_equal(raftcore_node_close(node), 0);
+    return disk;
+}
+
+/* In the last of what was written. */
+static void damage_end(struct sim_disk *log)
+{
+    uint64_t at;
+    uint8_t *bytes = sim_disk_file_bytes(log, 0, &at);
+    do {
+        at--;
+    } while (bytes[at] == 0);
+    bytes[at - 60] ^= 0x55;
+    sim_disk_settle(log);
+}
+
+/* What the core says at its start must be durable: there the log may have no memory, long after it was read. */
+static void test_an_open_that_must_write_says_what_it_lacks(void **state)
+{
+    (void)state;
+    struct raftcore_node_report report = {.uncertain = false};
+    struct node_disk *disk = node_that_campaigned();
+    unsigned opens = 0, happened = 1;
+    while (happened > 0) {
+        struct node_disk *damaged = node_disk_after(disk, true, choose, NULL);
+        damage_end(node_disk_log(damaged));
+        struct shortage shortage = {.after = opens++, .refusals = 1};
+        int status = open_and_close(damaged, &shortage, 3, &report);
+        happened = shortage.happened;
+        if (status != 0 && status != -ENOMEM && status != WAL_ENOMEM) {
+            fail_msg("open %u: %d, %s", opens, status, report.text);
+        }
+        assert_true((status == 0) == (report.text[0] == 0));
+        assert_true(happened > 0 || status == 0);
+        node_disk_free(damaged);
+    }
+    assert_true(report.uncertain);
+    assert_in_range(opens, 5, 1000);
+    node_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_load_without_memory_is_asked_for_again),
         cmocka_unit_test(test_an_open_without_memory_says_so),
+        cmocka_unit_test(test_an_open_that_must_write_says_what_it_lacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
