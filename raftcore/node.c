@@ -358,26 +358,29 @@ int raftcore_node_propose(struct raftcore_node *node, uint64_t now_ns, const str
     return reason;
 }
 
-/* Payloads out of the message's bytes, which are the caller's. */
-static struct payload_block *keep_payloads(struct raftcore_node *node, const struct raftcore_message *message)
+/* Payloads out of the message's bytes, which are the caller's. 0; or the reason why not. */
+static int keep_payloads(struct raftcore_node *node, const struct raftcore_message *message,
+                         struct payload_block **kept)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < message->entry_count; i++) {
         bytes += message->entries[i].size;
     }
     if (message->kind != RAFTCORE_FETCH_ANSWER && !fits_a_unit(node, message->entry_count, bytes)) {
-        return NULL; /* A peer with larger limits than this node's. */
+        return RAFTCORE_REASON_TOO_MANY; /* A peer with larger limits than this node's. */
     }
     struct payload_block *block = payload_take(&node->memory, message->entry_count, bytes);
-    size_t used = 0;
-    if (block != NULL) {
-        payload_list(node, block);
+    if (block == NULL) {
+        return RAFTCORE_REASON_MEMORY;
     }
-    for (uint32_t i = 0; block != NULL && i < message->entry_count; i++) {
+    size_t used = 0;
+    payload_list(node, block);
+    for (uint32_t i = 0; i < message->entry_count; i++) {
         struct raftcore_entry *entry = &node->entries[i];
         entry->data = payload_put(block, &used, entry->data, entry->size);
     }
-    return block;
+    *kept = block;
+    return 0;
 }
 
 int raftcore_node_receive(struct raftcore_node *node, uint64_t now_ns, const void *bytes, size_t size)
@@ -386,9 +389,11 @@ int raftcore_node_receive(struct raftcore_node *node, uint64_t now_ns, const voi
     if (node->failed[0] != 0) {
         return -EIO;
     }
-    if (size <= NODE_ENVELOPE_BYTES || load_u64_le(bytes) != node->options.cluster_id ||
-        !has_entries_room(node, RAFTCORE_ENTRIES_MAX)) {
+    if (size <= NODE_ENVELOPE_BYTES || load_u64_le(bytes) != node->options.cluster_id) {
         return RAFTCORE_REASON_INVALID;
+    }
+    if (!has_entries_room(node, RAFTCORE_ENTRIES_MAX)) {
+        return RAFTCORE_REASON_MEMORY;
     }
     struct raftcore_message message;
     struct raftcore_configuration configuration;
@@ -398,13 +403,11 @@ int raftcore_node_receive(struct raftcore_node *node, uint64_t now_ns, const voi
         return RAFTCORE_REASON_INVALID;
     }
     struct payload_block *block = NULL;
-    if (message.entry_count > 0) {
-        block = keep_payloads(node, &message);
-        if (block == NULL) {
-            return RAFTCORE_REASON_TOO_MANY;
-        }
+    int reason = message.entry_count > 0 ? keep_payloads(node, &message, &block) : 0;
+    if (reason != 0) {
+        return reason;
     }
-    int reason = node_step(node, &(struct raftcore_event){.kind = RAFTCORE_RECEIVE, .receive = &message});
+    reason = node_step(node, &(struct raftcore_event){.kind = RAFTCORE_RECEIVE, .receive = &message});
     if (block != NULL) {
         payload_drop(&node->memory, block);
     }

@@ -2,14 +2,16 @@
  *
  * The happy path: a leader that has no memory for reading entries back is asked again and reads them later; a node that
  * cannot be opened for want of memory says that, each time at another request, until there is enough; a node whose log
- * is in doubt too, which must write before it is open.
+ * is in doubt too, which must write before it is open. A message that there is no memory for is refused for just that.
  *
  * What can fail: a peer that never gets what it lacks; an open that calls want of memory damage. Invariants: the memory
  * of one node alone runs out; what it holds is the C library's, as for all others. */
 
+#include "raftcore/codec.h"
 #include "raftcore/node_parts.h"
 #include "tests/sim/node_disk.h"
 #include "tests/sim/story_parts.h"
+#include "wal/bytes.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -204,12 +206,57 @@ static void test_an_open_that_must_write_says_what_it_lacks(void **state)
     node_disk_free(disk);
 }
 
+/* --- receiving ----------------------------------------------------------------------------------- */
+
+/* An append of one entry behind the beginning, from node 2, as its bytes come in. */
+static int receive_append(struct raftcore_node *node, uint32_t entry_bytes)
+{
+    static const uint8_t data[16 << 10];
+    uint8_t bytes[sizeof(data) + 4096];
+    const struct raftcore_entry entry = {.term = 1, .data = data, .size = entry_bytes};
+    const struct raftcore_message message = {.kind = RAFTCORE_APPEND,
+                                             .from = 2,
+                                             .to = 1,
+                                             .log_id = 2,
+                                             .session = 5,
+                                             .term = 1,
+                                             .entries = &entry,
+                                             .entry_count = 1};
+    size_t size = codec_message_bytes(&message);
+    assert_in_range(size, entry_bytes, sizeof(bytes) - NODE_ENVELOPE_BYTES);
+    store_u64_le(bytes, 9);
+    (void)codec_encode_message(&message, bytes + NODE_ENVELOPE_BYTES);
+    codec_seal(bytes + NODE_ENVELOPE_BYTES, size);
+    return raftcore_node_receive(node, 2, bytes, NODE_ENVELOPE_BYTES + size);
+}
+
+/* A whole message of a friend's: neither senseless nor too much, there is only no memory for it. */
+static void test_a_message_without_memory_is_refused_for_that(void **state)
+{
+    (void)state;
+    struct raftcore_node_report report;
+    struct raftcore_node *node;
+    struct shortage shortage = {0};
+    struct node_disk *disk = node_disk_new(&(struct sim_hooks){.choose = choose});
+    assert_int_equal(open_node(disk, &shortage, 3, &node, &report), 0);
+    shortage.refusals = 1; /* Room for the entries of any message, */
+    assert_int_equal(receive_append(node, 5), RAFTCORE_REASON_MEMORY);
+    assert_int_equal(receive_append(node, 16 << 10), RAFTCORE_REASON_TOO_MANY); /* No batch of its log is so large. */
+    shortage.refusals = 1;                                                      /* and for the payloads of this one. */
+    assert_int_equal(receive_append(node, 5), RAFTCORE_REASON_MEMORY);
+    assert_int_equal(shortage.happened, 2);
+    assert_int_equal(receive_append(node, 5), 0);
+    assert_int_equal(raftcore_node_close(node), 0);
+    node_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_load_without_memory_is_asked_for_again),
         cmocka_unit_test(test_an_open_without_memory_says_so),
         cmocka_unit_test(test_an_open_that_must_write_says_what_it_lacks),
+        cmocka_unit_test(test_a_message_without_memory_is_refused_for_that),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
