@@ -19,8 +19,9 @@ enum {
     TERM_LIMIT_STEP = 1024,    /* A term limit is raised by this, */
     TERM_LIMIT_MARGIN = 512,   /* when less than this is left (B2). */
     ENTRY_BYTES_MAX = 1 << 28, /* Of one entry's payload, and of a message's in all: what the codec can hold. */
-    FLIGHTS_MIN = 2,           /* There is room for so many, always. */
-    ROUND_TIMES = 16           /* Heartbeat rounds whose sending time is remembered, for leases. */
+    FLIGHTS_MIN = 2, /* There is room for so many, always: one becomes durable while the other takes what comes. One
+                        alone would grow with each unit, and never be durable to its end. */
+    ROUND_TIMES = 16 /* Heartbeat rounds whose sending time is remembered, for leases. */
 };
 
 /* Terms of honest nodes are never so far apart: one that is made up must not take all that are left. */
@@ -118,8 +119,8 @@ struct raftcore {
     uint16_t broken;      /* 0, or a reason. */
     bool started;
     bool quiet;         /* The last output held nothing but a deadline. */
-    bool only_messages; /* The last output held nothing else. */
-    bool gives_more;    /* This output has a unit, a piece or a splice. */
+    bool only_messages; /* The last output held messages or none, and what every output says. */
+    bool gives_more;    /* This output has a unit, a piece or a splice: told without touching the lines of these. */
     bool owes_appends;  /* finish() looks at every peer. */
     bool owes_round;    /* A read waits for a round. */
     bool owes_commit;   /* Everybody is told of the commit, busy or not. */
@@ -157,7 +158,7 @@ struct raftcore {
 
     /* The leader's (replicate.c). */
     struct progress *peers; /* Ids rising; without this node. */
-    struct stacked *stack;  /* Configurations, indexes rising; the last one is in force (C1, C2). */
+    struct stacked *stack;  /* Every role's: configurations, indexes rising; the last one is in force (C1, C2). */
     uint64_t heartbeat_at_ns;
     uint64_t quorum_at_ns;
     uint64_t round;           /* Heartbeat rounds begun. */
@@ -227,7 +228,7 @@ struct raftcore {
 
     /* Counted. */
     uint64_t elections, terms_led, messages_refused, clock_went_back;
-    uint64_t refusals[RAFTCORE_REASONS]; /* [0] is `accepted`. */
+    uint64_t refusals[RAFTCORE_REASONS]; /* [0] stays 0: `accepted`, which every step counts, stands in front. */
 };
 
 /* --- an invariant of its own (check.c) ------------------------------------------------------------ */

@@ -96,7 +96,8 @@ bool enter_term(struct raftcore *core, uint64_t term, uint64_t leader)
 static void become_leader(struct raftcore *core)
 {
     if (!persist_reserve(core, 1, 1) || !member_reserve(core, 0)) {
-        become_follower(core, core->hard.term, 0); /* And campaigns again, or another does. */
+        /* And campaigns again, or another does; behind a roll call with a floor only the operator's next one helps. */
+        become_follower(core, core->hard.term, 0);
         return;
     }
     if (core->campaign_is_roll_call) {
@@ -256,6 +257,7 @@ int campaign(struct raftcore *core, bool at_once, bool is_transfer, bool is_roll
  * given up for one. Who has voted votes the same again. */
 static void ask_again(struct raftcore *core)
 {
+    /* The role first: it stands in front, and a follower need not touch the line that the time is in. */
     if (core->role == RAFTCORE_FOLLOWER || core->now_ns < core->ask_again_ns) {
         return;
     }

@@ -500,13 +500,15 @@ RAFTCORE_API void raftcore_free(struct raftcore *core);
 
 /* Takes one event; *output is the core's and valid until the next step. 0; or the reason (enum raftcore_reason) why the
  * event was refused, as in output->refused: then nothing changed but what the output says. The output counts in both
- * cases. For want of memory only START, RECEIVE, PROPOSE, CHANGE, READ and HOLE_FOUND are refused, and may be offered
- * again; what tells of something that has happened (PERSISTED, LOADED, APPLIED...) never is. */
+ * cases. For want of memory only START, RECEIVE, PROPOSE, CHANGE, READ and HOLE_FOUND are refused, and all but RECEIVE
+ * may be offered again: a message that was refused counts as taken or lost, and its sender may have been answered (of a
+ * PROPOSAL, that it was refused). What tells of something that has happened (PERSISTED, LOADED, APPLIED...) never is
+ * refused. */
 RAFTCORE_API int raftcore_step(struct raftcore *core, const struct raftcore_event *event,
                                const struct raftcore_output **output);
 
 /* For hosts of thousands of cores, where each step begins with waiting for memory: asks the processor for what the next
- * step of this core will look at, and changes nothing. Call it two cores or more ahead, then with is_near one core
+ * step of this core will look at, and changes nothing. Call it two cores or more ahead, then with is_near one or more
  * ahead, for what the core points to. The core must not be freed or stepped by another thread meanwhile. */
 RAFTCORE_API void raftcore_prefetch(const struct raftcore *core, bool is_near);
 
@@ -569,7 +571,7 @@ struct raftcore_status {
     uint64_t elections, terms_led; /* Campaigns begun, won. */
     uint64_t messages_sent, messages_refused;
     uint64_t clock_went_back;
-    uint64_t refusals[RAFTCORE_REASONS]; /* By reason. */
+    uint64_t refusals[RAFTCORE_REASONS]; /* By reason; [0]: events that were not refused. */
     uint64_t memory_bytes;
     uint32_t peer_count;
     struct raftcore_peer_status peers[RAFTCORE_MEMBERS_MAX];

@@ -26,6 +26,7 @@ enum { SERVE_BYTES = 4 << 20 }; /* So much is read back for another node's hole 
 bool is_floored(const struct raftcore *core)
 {
     const struct raftcore_hard_state *hard = &core->hard;
+    /* Nearly always there is none, and then the line with the log's last term is not touched. */
     return (hard->floor_term | hard->floor_index) != 0 &&
            !at_least(log_last_term(&core->log), core->log.last_index, hard->floor_term, hard->floor_index);
 }

@@ -298,11 +298,13 @@ static void finish(struct raftcore *core)
 
 /* --- output -------------------------------------------------------------------------------------- */
 
+/* Behind an output of messages alone all is 0 still but their number and what end_output sets each time. An output is
+ * large: to clear it would cost a core without traffic more lines than its heartbeat looks at. */
 static void begin_output(struct raftcore *core)
 {
     persist_free_payloads(core);
     if (core->only_messages) {
-        core->output.message_count = 0; /* Everything else that is in it this step sets. */
+        core->output.message_count = 0;
     } else {
         core->output = (struct raftcore_output){0};
     }

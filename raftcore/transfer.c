@@ -68,6 +68,7 @@ void transfer_advance(struct raftcore *core)
 
 void transfer_time(struct raftcore *core)
 {
+    /* Is there a transfer at all? Else the line that its end is in is not touched. */
     if (core_is_leader(core) && core->transfer_to != 0 && core->now_ns >= core->transfer_until_ns) {
         core->transfer_to = 0;
     }
