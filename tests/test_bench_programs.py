@@ -20,7 +20,7 @@ class BenchRaft(unittest.TestCase):
         result = json.loads(done.stdout)
         self.assertEqual(result["schema"], "bench_raft/1")
         for name in ("batched_per_second", "single_per_second", "idle_ns_per_group_and_tick",
-                     "idle_ns_without_prefetch", "idle_bytes_per_group"):
+                     "idle_ns_with_prefetch", "idle_bytes_per_group"):
             self.assertGreater(result[name], 0, name)
         self.assertEqual(result["allocations"], 0, "the steady state allocates")
 
