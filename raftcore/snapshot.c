@@ -280,14 +280,16 @@ int on_snapshot_taken(struct raftcore *core, const struct raftcore_event *event)
         return RAFTCORE_REASON_INVALID;
     }
     core->snapshot = snapshot;
+    repair_by_snapshot(core);
     uint64_t keep = event->snapshot.keep < snapshot.index ? event->snapshot.keep : snapshot.index;
     uint64_t first_kept = snapshot.index + 1 - keep;
     if (first_kept > core->log.first_index) {
+        bool is_known = first_kept > snapshot.index || !repair_is_lost(core, first_kept - 1);
         persist_compact(core, first_kept);
+        core->log.before_term = is_known ? core->log.before_term : 0; /* Else it is one for want of a better. */
         core->output.compact_to = first_kept;
         repair_covered(core, first_kept - 1); /* What is not in the log any more is in no hole either. */
     }
     member_compact(core, snapshot.index); /* C14. */
-    repair_by_snapshot(core);
     return 0;
 }

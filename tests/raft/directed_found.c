@@ -236,6 +236,48 @@ static const char *a_hole_below_the_beginning_of_the_log(void)
     return story_end(&story);
 }
 
+/* Of entries that do not read the terms are made up; the one that the log begins behind is told to peers. */
+static const char *a_log_that_begins_in_a_hole_does_not_know_the_term_before(void)
+{
+    struct story story;
+    struct raftcore_run runs[2] = {{.first_index = 1, .term = 1}, {.first_index = 7, .term = 2}};
+    struct raftcore_hole hole = {.first = 3, .last = 6, .anchor_index = 7, .anchor_term = 2};
+    uint64_t term;
+    prepare(&story, 8, 2, runs, &hole);
+    runs[0] = (struct raftcore_run){.first_index = 1, .term = 1};
+    story.start.run_count = 2;
+    story.start.applied = 8;
+    story_begin(&story);
+    struct raftcore_event event = taken_event(4);
+    event.snapshot.keep = 1;
+    story_step(&story, &event);
+    EXPECT(&story, story_status(&story).first_index == 4 && story_status(&story).holes[0].first == 4);
+    EXPECT(&story, !raftcore_term(story.core, 3, &term));
+    return story_end(&story);
+}
+
+/* The hole's own end has another term than the entry that the log begins behind. */
+static const char *a_log_that_begins_behind_a_hole_knows_the_term_before(void)
+{
+    struct story story;
+    struct raftcore_run runs[2] = {{.first_index = 1, .term = 1}, {.first_index = 5, .term = 2}};
+    uint64_t term = 0;
+    prepare(&story, 8, 2, runs, NULL);
+    runs[0] = (struct raftcore_run){.first_index = 1, .term = 1};
+    story.start.run_count = 2;
+    story.start.applied = 8;
+    story_begin(&story);
+    struct raftcore_event event = hole_event(3, 4);
+    story_step(&story, &event);
+    event = taken_event(8);
+    event.snapshot.snapshot.term = 2;
+    event.snapshot.keep = 2;
+    story_step(&story, &event);
+    EXPECT(&story, story_status(&story).first_index == 7 && story_status(&story).hole_count == 0);
+    EXPECT(&story, story.output->compact_to == 7 && raftcore_term(story.core, 6, &term) && term == 2);
+    return story_end(&story);
+}
+
 static const char *a_candidate_with_a_hole_does_not_lead(void)
 {
     struct story story;
@@ -572,6 +614,8 @@ const struct directed directed_found[] = {
     {"a snapshot of what is applied", a_snapshot_of_what_is_applied_is_not_taken_again_and_again},
     {"a hole that the log's beginning cuts (B13)", a_hole_that_the_beginning_of_the_log_cuts},
     {"a hole below the log's beginning (B13)", a_hole_below_the_beginning_of_the_log},
+    {"a log that begins in a hole (B12)", a_log_that_begins_in_a_hole_does_not_know_the_term_before},
+    {"a log that begins behind a hole (B12)", a_log_that_begins_behind_a_hole_knows_the_term_before},
     {"a candidate with a hole (B7)", a_candidate_with_a_hole_does_not_lead},
     {"a leader with a hole (B13)", a_leader_with_a_hole_offers_its_office_again},
     {"a peer that lost what it had (B13)", a_peer_that_lost_what_it_had_is_not_asked_without_a_pause},
