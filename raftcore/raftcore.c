@@ -187,7 +187,8 @@ enum raftcore_outcome raftcore_outcome(const struct raftcore *core, uint64_t ind
     if (core->log.before_term == term) {
         return RAFTCORE_OUTCOME_COMMITTED; /* The leader of that term had both. */
     }
-    return core->log.before_term < term ? RAFTCORE_OUTCOME_SUPERSEDED : RAFTCORE_OUTCOME_UNKNOWN;
+    bool is_older = core->log.before_term != 0 && core->log.before_term < term; /* 0: nobody here knows. */
+    return is_older ? RAFTCORE_OUTCOME_SUPERSEDED : RAFTCORE_OUTCOME_UNKNOWN;
 }
 
 bool raftcore_entry(const struct raftcore *core, uint64_t index, struct raftcore_entry *entry)

@@ -253,6 +253,8 @@ static const char *a_log_that_begins_in_a_hole_does_not_know_the_term_before(voi
     story_step(&story, &event);
     EXPECT(&story, story_status(&story).first_index == 4 && story_status(&story).holes[0].first == 4);
     EXPECT(&story, !raftcore_term(story.core, 3, &term));
+    EXPECT(&story, raftcore_outcome(story.core, 3, 1) == RAFTCORE_OUTCOME_UNKNOWN);
+    EXPECT(&story, raftcore_outcome(story.core, 1, 2) == RAFTCORE_OUTCOME_UNKNOWN);
     return story_end(&story);
 }
 
