@@ -31,7 +31,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
 LIBRARY := batch chain commit commit_ring commit_wait cut format handle hash io io_file io_posix io_uring latency look map memory open options prepare read recover report scan \
-           seal segment stage strategy sweep verdict verify wal walk window
+           seal segment stage strategy sweep thread verdict verify wal walk window
 RAFTCORE := check codec configuration election follow log member memory message persist progress propose quorum raftcore read repair \
             replicate snapshot step text transfer
 # What joins the core to the log; these know libwal.

@@ -13,8 +13,6 @@
 
 #include "raftcore/core.h"
 
-#include <stddef.h>
-
 #define TERM_MAX (1ULL << 62) /* Nobody comes there by campaigning. Indexes have the same bound. */
 
 /* --- messages ------------------------------------------------------------------------------------ */

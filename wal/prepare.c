@@ -17,7 +17,7 @@
  * state RETIRED and without pins; zeroing keeps ahead of the filling of the present segment and otherwise goes slowly,
  * for the writers' sake.
  *
- * May include: prepare.h, commit.h, stage.h, memory.h, check.h, zoo.h. */
+ * May include: prepare.h, commit.h, stage.h, memory.h, thread.h, check.h, zoo.h. */
 
 #define _GNU_SOURCE
 #include "wal/prepare.h"
@@ -25,11 +25,11 @@
 #include "wal/check.h"
 #include "wal/commit.h"
 #include "wal/stage.h"
+#include "wal/thread.h"
 #include "wal/zoo.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <time.h>
 
 #define RETRY_NS ((uint64_t)100000000)
@@ -436,18 +436,12 @@ static void *run_helper(void *argument)
 
 int prepare_start_thread(struct wal *log)
 {
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&log->helper_thread, NULL, run_helper, log);
+    int result = thread_start(&log->helper_thread, "wal-helper", run_helper, log);
     log->helper_started = result == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0) {
         return report_set(&log->report, WAL_ESYSTEM, "cannot start the helper thread: %s; WAL_NO_THREADS does without",
-                          errno_name(-result));
+                          errno_name(result));
     }
-    (void)pthread_setname_np(log->helper_thread, "wal-helper");
     return 0;
 }
 

@@ -8,10 +8,10 @@
  * What can fail: memory, a file that does not open; told by sweep_finish. A thread that does not start: the work is
  * done in sweep_finish. Read errors and damage are no failures: they are gaps in the map.
  *
- * Invariants: between start and finish nobody but the thread touches the sweep; it takes no lock of the log and writes
- * nothing; it has ended when sweep_finish returns.
+ * Invariants: between start and finish nobody but the thread touches the sweep; the thread takes no lock of the log
+ * and writes nothing; it has ended when sweep_finish returns.
  *
- * May include: sweep.h, check.h, io_file.h, memory.h, scan.h. */
+ * May include: sweep.h, check.h, io_file.h, memory.h, scan.h, thread.h. */
 
 #define _GNU_SOURCE
 #include "wal/sweep.h"
@@ -20,8 +20,7 @@
 #include "wal/io_file.h"
 #include "wal/memory.h"
 #include "wal/scan.h"
-
-#include <signal.h>
+#include "wal/thread.h"
 
 enum { DIRECT_WINDOW_BYTES = 8 << 20, CACHED_WINDOW_BYTES = 1 << 20 };
 
@@ -92,15 +91,7 @@ static void *run_in_thread(void *context)
 
 void sweep_start(struct sweep *sweep)
 {
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    sweep->started = pthread_create(&sweep->thread, NULL, run_in_thread, sweep) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (sweep->started) {
-        (void)pthread_setname_np(sweep->thread, "wal-verify");
-    }
+    sweep->started = thread_start(&sweep->thread, "wal-verify", run_in_thread, sweep) == 0;
 }
 
 int sweep_finish(struct sweep *sweep)
@@ -120,4 +111,7 @@ void sweep_release(struct sweep *sweep)
     if (sweep->segment.file >= 0) {
         segment_close_file(sweep->io, &sweep->segment);
     }
+    log_lock(sweep->log);
+    sweep->pinned->pins--;
+    log_unlock(sweep->log);
 }

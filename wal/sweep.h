@@ -16,7 +16,8 @@ struct sweep {
     struct window window;
     struct map map; /* What reads in the segment, behind sweep_finish. */
 
-    /* The segment: set by the caller, and pinned by him until sweep_release. */
+    /* The segment: set by the caller, who has pinned it; sweep_release unpins it. */
+    struct segment *pinned;
     struct segment segment; /* A copy of its facts. */
     uint64_t from, to;      /* Its live indexes. */
     uint64_t end_offset;    /* How far its bytes go. */

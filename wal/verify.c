@@ -32,15 +32,13 @@ enum {
 struct verification {
     struct wal *log;
     struct sweep sweeps[SWEEPS];
-    struct segment *pinned[SWEEPS]; /* What they read. */
-    unsigned sweep_count;           /* 1 where there is no second thread. */
-    struct sweep *sweep;            /* Whose segment is being counted. */
+    unsigned sweep_count; /* 1 where there is no second thread. */
+    struct sweep *sweep;  /* Whose segment is being counted. */
     struct wal_verify_report *report;
     uint64_t next_index; /* Live indexes below it have been counted. */
     uint64_t last_tag;   /* Of the record before it, where that read. */
     uint64_t done_number;
-    uint64_t
-        end_index; /* Of the log when this began, or as far as it was truncated since: behind it nothing is missing. */
+    uint64_t end_index; /* Of the log when this began, or as it was truncated since: nothing is missing behind it. */
 };
 
 /* --- the first hole ------------------------------------------------------------------------------ */
@@ -147,18 +145,6 @@ static void count_gaps(struct verification *verification, const struct segment *
     }
 }
 
-static void count_segment(struct verification *verification)
-{
-    const struct sweep *sweep = verification->sweep;
-    verification->report->bytes += sweep->end_offset;
-    look_back_at_hole(verification, &sweep->segment);
-    count_gaps(verification, &sweep->segment, sweep->end_offset, sweep->from, sweep->to);
-    uint64_t unused;
-    if (sweep->from < sweep->to) {
-        (void)find_tag(verification, sweep->to - 1, &verification->last_tag, &unused);
-    }
-}
-
 /* --- segment by segment -------------------------------------------------------------------------- */
 
 static bool is_open_tail(const struct wal *log, const struct segment *segment)
@@ -174,10 +160,10 @@ static uint64_t end_offset_of(const struct wal *log, const struct segment *segme
 
 /* The tail counts batches when they are sealed; those at the disk are behind the bytes that are judged. The lock held.
  */
-static void leave_out_what_is_at_the_disk(const struct wal *log, struct segment *copy)
+static void leave_out_what_is_at_the_disk(struct wal *log, struct segment *copy)
 {
     for (uint64_t sequence = log->queue_next; sequence-- > log->queue_head;) {
-        const struct format_head *head = &log->batches[sequence % log->batch_count].head;
+        const struct format_head *head = &log_batch(log, sequence)->head;
         if (head->kind == BATCH_DATA || head->kind == BATCH_TRUNCATE) {
             copy->record_count -= head->record_count;
             copy->end_index = head->kind == BATCH_DATA ? head->first_index : copy->end_index;
@@ -185,11 +171,13 @@ static void leave_out_what_is_at_the_disk(const struct wal *log, struct segment 
     }
 }
 
-/* Gives a sweep its segment, and the indexes that are live in it. The lock held. */
-static void give_segment(const struct wal *log, struct segment *segment, struct sweep *sweep)
+/* Gives a sweep its segment, pinned, and the indexes that are live in it. The lock held. */
+static void give_segment(struct wal *log, struct segment *segment, struct sweep *sweep)
 {
     uint64_t superseded_index = table_superseded_from(&log->table, segment);
     uint64_t to = segment->end_index < log->durable_end_index ? segment->end_index : log->durable_end_index;
+    segment->pins++;
+    sweep->pinned = segment;
     sweep->segment = *segment;
     if (is_open_tail(log, segment)) {
         leave_out_what_is_at_the_disk(log, &sweep->segment);
@@ -217,46 +205,43 @@ static unsigned take_segments(struct verification *verification, uint64_t *total
         }
         *total_bytes += end_offset_of(log, segment);
         if (taken < verification->sweep_count) {
-            give_segment(log, segment, &verification->sweeps[taken]);
-            verification->pinned[taken++] = segment;
-            segment->pins++;
+            give_segment(log, segment, &verification->sweeps[taken++]);
         }
     }
     log_unlock(log);
     return taken;
 }
 
-/* Live indexes go on without a gap from segment to segment: what is missing in front of this one was in a file that is
- * gone. */
-static void count_missing(struct verification *verification)
+/* Live indexes go on without a gap from segment to segment, up to the end: what is missing in front of this index was
+ * in a file that is gone. What was appended since this began is not asked for. */
+static void count_missing(struct verification *verification, uint64_t until)
 {
     struct wal *log = verification->log;
-    uint64_t from = verification->sweep->from;
-    uint64_t to = verification->sweep->to;
     uint64_t done = verification->done_number;
-    log_lock(log);
-    if (verification->next_index < log->start_index) {
-        verification->next_index = log->start_index; /* Truncated meanwhile. */
-    }
-    uint64_t until = from < verification->end_index ? from : verification->end_index;
-    if (from < to && verification->next_index < until) {
-        count_hole(verification, done != 0 ? done + 1 : log->start_segment, verification->next_index, until);
-    }
-    log_unlock(log);
-    verification->next_index = from < to ? to : verification->next_index;
-}
-
-/* The same behind the last segment. What was appended since this began is not asked for. */
-static void count_missing_end(struct verification *verification)
-{
-    struct wal *log = verification->log;
     log_lock(log);
     uint64_t from = verification->next_index > log->start_index ? verification->next_index : log->start_index;
-    uint64_t done = verification->done_number;
-    if (from < verification->end_index) {
-        count_hole(verification, done != 0 ? done + 1 : log->start_segment, from, verification->end_index);
+    until = until < verification->end_index ? until : verification->end_index;
+    if (from < until) {
+        count_hole(verification, done != 0 ? done + 1 : log->start_segment, from, until);
     }
     log_unlock(log);
+}
+
+static void count_segment(struct verification *verification)
+{
+    const struct sweep *sweep = verification->sweep;
+    if (sweep->from < sweep->to) {
+        count_missing(verification, sweep->from);
+        verification->next_index = sweep->to;
+    }
+    verification->report->bytes += sweep->end_offset;
+    look_back_at_hole(verification, &sweep->segment);
+    count_gaps(verification, &sweep->segment, sweep->end_offset, sweep->from, sweep->to);
+    uint64_t unused;
+    if (sweep->from < sweep->to) {
+        (void)find_tag(verification, sweep->to - 1, &verification->last_tag, &unused);
+    }
+    verification->done_number = sweep->segment.number;
 }
 
 /* Reads the segments taken, at the same time; counts them one behind the other. */
@@ -270,15 +255,10 @@ static int verify_segments(struct verification *verification, unsigned count)
         verification->sweep = &verification->sweeps[i];
         int finished = sweep_finish(verification->sweep);
         if (status == 0 && finished == 0) {
-            count_missing(verification);
             count_segment(verification);
-            verification->done_number = verification->sweep->segment.number;
         }
         status = status != 0 ? status : finished;
         sweep_release(verification->sweep);
-        log_lock(verification->log);
-        verification->pinned[i]->pins--;
-        log_unlock(verification->log);
     }
     return status;
 }
@@ -289,7 +269,7 @@ static int verify_all(struct verification *verification, int (*progress)(void *,
         uint64_t total_bytes;
         unsigned taken = take_segments(verification, &total_bytes);
         if (taken == 0) {
-            count_missing_end(verification);
+            count_missing(verification, UINT64_MAX);
             return 0;
         }
         int status = verify_segments(verification, taken);

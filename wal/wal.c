@@ -13,7 +13,7 @@
  * Invariants: every function takes the lock at most once, and gives it up through log_unlock, which wakes whom it must.
  *
  * May include: wal.h, io.h, log.h, handle.h, stage.h, commit.h, prepare.h, read.h, verify.h, memory.h,
- * check.h. */
+ * thread.h, check.h. */
 
 #define _GNU_SOURCE
 #include "wal/wal.h"
@@ -27,11 +27,11 @@
 #include "wal/prepare.h"
 #include "wal/read.h"
 #include "wal/stage.h"
+#include "wal/thread.h"
 #include "wal/verify.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -210,16 +210,10 @@ static void *run_commit_thread(void *argument)
 
 static int start_commit_thread(struct wal *log)
 {
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&log->commit_thread, NULL, run_commit_thread, log);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = thread_start(&log->commit_thread, "wal-commit", run_commit_thread, log);
     if (result != 0) {
-        return report_set(&log->report, WAL_ESYSTEM, "cannot start the commit thread: %s", errno_name(-result));
+        return report_set(&log->report, WAL_ESYSTEM, "cannot start the commit thread: %s", errno_name(result));
     }
-    (void)pthread_setname_np(log->commit_thread, "wal-commit");
     log->commit_thread_started = true;
     return 0;
 }
