@@ -36,6 +36,14 @@ void *memory_resize(struct memory *memory, void *block, size_t old_bytes, size_t
     return resized;
 }
 
+bool memory_take_once(struct memory *memory, void **block, size_t bytes)
+{
+    if (*block == NULL) {
+        *block = memory_resize(memory, NULL, 0, bytes);
+    }
+    return *block != NULL;
+}
+
 bool memory_reserve(struct memory *memory, void **array, uint32_t *capacity, size_t item_bytes, uint64_t wanted)
 {
     if (wanted <= *capacity) {

@@ -17,6 +17,9 @@ struct memory {
 /* NULL on failure, and the old block stays. Grown bytes are zero. new_bytes 0 frees. */
 void *memory_resize(struct memory *memory, void *block, size_t old_bytes, size_t new_bytes);
 
+/* A block that few need, taken when it is first wanted, and kept. False: there is no memory. */
+bool memory_take_once(struct memory *memory, void **block, size_t bytes);
+
 /* Room for `wanted` items in an array of *capacity; false: there is no memory, and nothing changed. */
 bool memory_reserve(struct memory *memory, void **array, uint32_t *capacity, size_t item_bytes, uint64_t wanted);
 

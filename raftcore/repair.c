@@ -216,12 +216,9 @@ static void raise_term_to_log(struct raftcore *core)
 }
 
 /* Most cores never have a hole; one that has may soon have all that it can. */
-static bool has_room_for_holes(struct raftcore *core)
+static bool take_room_for_holes(struct raftcore *core)
 {
-    if (core->holes == NULL) {
-        core->holes = memory_resize(&core->memory, NULL, 0, RAFTCORE_HOLES_MAX * sizeof(*core->holes));
-    }
-    return core->holes != NULL;
+    return memory_take_once(&core->memory, (void **)&core->holes, RAFTCORE_HOLES_MAX * sizeof(*core->holes));
 }
 
 /* The log comes last: it takes its memory anew, so a start that is refused must leave none behind. */
@@ -231,7 +228,7 @@ static bool take_over(struct raftcore *core, const struct raftcore_start *start)
                         FLIGHTS_MIN) ||
         !memory_reserve(&core->memory, (void **)&core->stack, &core->stack_capacity, sizeof(*core->stack),
                         (uint64_t)start->configuration_count + 1) ||
-        (start->hole_count > 0 && !has_room_for_holes(core)) || !log_init(&core->log, &core->memory, start)) {
+        (start->hole_count > 0 && !take_room_for_holes(core)) || !log_init(&core->log, &core->memory, start)) {
         return false;
     }
     core->session = start->session;
@@ -511,7 +508,7 @@ int on_hole_found(struct raftcore *core, const struct raftcore_event *event)
             return 0; /* Known. */
         }
     }
-    if (!has_room_for_holes(core)) {
+    if (!take_room_for_holes(core)) {
         return RAFTCORE_REASON_MEMORY;
     }
     /* B13: its identity is exact, for the terms are in memory. */

@@ -19,15 +19,6 @@
 
 enum { PIECES_ON_THEIR_WAY = 4 };
 
-/* Most cores never send or receive a snapshot: what they would need for it is taken when the first one does. */
-static bool has_room_for(struct raftcore *core, struct raftcore_configuration **configuration)
-{
-    if (*configuration == NULL) {
-        *configuration = memory_resize(&core->memory, NULL, 0, sizeof(**configuration));
-    }
-    return *configuration != NULL;
-}
-
 /* --- sending ------------------------------------------------------------------------------------- */
 
 void snapshot_send(struct raftcore *core, struct progress *peer)
@@ -55,7 +46,8 @@ void snapshot_send(struct raftcore *core, struct progress *peer)
         }
         if (piece.offset == 0) {
             /* The newest at or below the snapshot (C14), where nothing moves it before the output is done with. */
-            if (!has_room_for(core, &core->sent_configuration)) {
+            if (!memory_take_once(&core->memory, (void **)&core->sent_configuration,
+                                  sizeof(*core->sent_configuration))) {
                 return; /* As if it were lost: it is sent again after a while. */
             }
             *core->sent_configuration = core->stack[0].configuration;
@@ -165,7 +157,8 @@ int on_snapshot(struct raftcore *core, const struct raftcore_message *message)
         if (receiving->written) {
             return answer_piece(core, message, 0, false); /* The caller is at work on another; soon. */
         }
-        if (!has_room_for(core, &core->received_configuration)) {
+        if (!memory_take_once(&core->memory, (void **)&core->received_configuration,
+                              sizeof(*core->received_configuration))) {
             return RAFTCORE_REASON_MEMORY;
         }
         if (!begin_receiving(core, message)) {
