@@ -26,15 +26,7 @@ static struct raftcore_event taken_event(uint64_t index)
 /* A whole snapshot of 10 bytes comes from the leader of a term, and is written. */
 static void receive_snapshot(struct story *story, unsigned leader, uint64_t term, uint64_t index, uint64_t log_term)
 {
-    static const char piece[10];
-    struct raftcore_message message = story_from(leader, RAFTCORE_SNAPSHOT, term);
-    message.index = index;
-    message.log_term = log_term;
-    message.snapshot_id = 77;
-    message.snapshot_bytes = message.piece_bytes = sizeof(piece);
-    message.piece = piece;
-    message.flags = RAFTCORE_LAST_PIECE;
-    message.configuration = &story->configuration;
+    struct raftcore_message message = story_snapshot(story, leader, term, index, log_term);
     message.stream = 1;
     story_receive(story, &message);
     struct raftcore_event event = {.kind = RAFTCORE_SNAPSHOT_WRITTEN};
@@ -560,16 +552,10 @@ static const char *a_piece_that_is_longer_than_its_snapshot(void)
 static const char *a_snapshot_of_nothing(void)
 {
     struct story story;
-    static const char piece[10];
     story_prepare(&story, 3);
     story.start.snapshot_damaged = true; /* Whoever has one that reads says that it has the log already. */
     story_begin(&story);
-    struct raftcore_message message = story_from(2, RAFTCORE_SNAPSHOT, 1);
-    message.snapshot_id = 77;
-    message.snapshot_bytes = message.piece_bytes = sizeof(piece);
-    message.piece = piece;
-    message.flags = RAFTCORE_LAST_PIECE;
-    message.configuration = &story.configuration;
+    struct raftcore_message message = story_snapshot(&story, 2, 1, 0, 0);
     story_receive(&story, &message);
     EXPECT(&story, story.reason == RAFTCORE_REASON_INVALID && story.output->piece.bytes == 0);
     return story_end(&story);

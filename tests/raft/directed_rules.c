@@ -287,17 +287,9 @@ static const char *a_node_whose_snapshot_does_not_read_waits_for_one(void)
 static const char *nobody_campaigns_while_a_snapshot_is_being_installed(void)
 {
     struct story story;
-    static const char piece[10];
     story_prepare(&story, 3);
     story_begin(&story);
-    struct raftcore_message message = story_from(2, RAFTCORE_SNAPSHOT, 1);
-    message.index = 5;
-    message.log_term = 1;
-    message.snapshot_id = 77;
-    message.snapshot_bytes = message.piece_bytes = sizeof(piece);
-    message.piece = piece;
-    message.flags = RAFTCORE_LAST_PIECE;
-    message.configuration = &story.configuration;
+    struct raftcore_message message = story_snapshot(&story, 2, 1, 5, 1);
     story_receive(&story, &message);
     EXPECT(&story, story.output->piece.last);
     struct raftcore_event event = {.kind = RAFTCORE_CAMPAIGN, .campaign.at_once = true};

@@ -69,6 +69,21 @@ struct raftcore_message story_from(unsigned node, enum raftcore_message_kind kin
                                      .term = term};
 }
 
+struct raftcore_message story_snapshot(const struct story *story, unsigned leader, uint64_t term, uint64_t index,
+                                       uint64_t log_term)
+{
+    static const char piece[10];
+    struct raftcore_message message = story_from(leader, RAFTCORE_SNAPSHOT, term);
+    message.index = index;
+    message.log_term = log_term;
+    message.snapshot_id = 77;
+    message.snapshot_bytes = message.piece_bytes = sizeof(piece);
+    message.piece = piece;
+    message.flags = RAFTCORE_LAST_PIECE;
+    message.configuration = &story->configuration;
+    return message;
+}
+
 void story_receive(struct story *story, const struct raftcore_message *message)
 {
     struct raftcore_event event = {.kind = RAFTCORE_RECEIVE, .receive = message};

@@ -38,6 +38,9 @@ void story_step(struct story *story, struct raftcore_event *event);
 void story_durable(struct story *story); /* All units issued so far. */
 void story_wait(struct story *story, uint64_t ns);
 struct raftcore_message story_from(unsigned node, enum raftcore_message_kind kind, uint64_t term);
+/* A whole snapshot in one piece of 10 bytes, id 77; the configuration is the story's. */
+struct raftcore_message story_snapshot(const struct story *story, unsigned leader, uint64_t term, uint64_t index,
+                                       uint64_t log_term);
 void story_receive(struct story *story, const struct raftcore_message *message);
 void story_append(struct story *story, unsigned leader, uint64_t term, uint64_t previous, uint64_t previous_term,
                   const struct raftcore_entry *entries, uint32_t count, uint64_t commit);

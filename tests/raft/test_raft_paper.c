@@ -541,16 +541,7 @@ static void test_7_the_snapshot_stands_for_its_last_entry(void **state)
 
 static void send_snapshot(struct story *story, uint64_t index, uint64_t term)
 {
-    static const char bytes[8];
-    struct raftcore_message piece = story_from(2, RAFTCORE_SNAPSHOT, 5);
-    piece.index = index;
-    piece.log_term = term;
-    piece.snapshot_id = 77;
-    piece.snapshot_bytes = sizeof(bytes);
-    piece.piece = bytes;
-    piece.piece_bytes = sizeof(bytes);
-    piece.flags = RAFTCORE_LAST_PIECE;
-    piece.configuration = &story->configuration;
+    struct raftcore_message piece = story_snapshot(story, 2, 5, index, term);
     story_receive(story, &piece);
 }
 
