@@ -60,16 +60,18 @@ enum { CACHE_LINE_BYTES = 64, AHEAD_BYTES = 2048 };
 /* A device has just read this buffer, so its cache lines are shared or gone, and each store would wait for its line;
  * asking for those of the records to come, some records ahead, hides the wait (it was four fifths of the time of an
  * append). */
-static inline void claim(const struct batch *batch, uint32_t offset, uint32_t bytes)
+static inline void claim_ahead(struct batch *batch, uint32_t used_bytes)
 {
 #if defined(__x86_64__)
-    for (uint32_t at = offset; at < offset + bytes && at < batch->capacity_bytes; at += CACHE_LINE_BYTES) {
+    uint32_t end = batch->capacity_bytes - used_bytes > AHEAD_BYTES ? used_bytes + AHEAD_BYTES : batch->capacity_bytes;
+    uint32_t at = batch->claimed_bytes > used_bytes ? batch->claimed_bytes : used_bytes;
+    for (; at < end; at += CACHE_LINE_BYTES) {
         __asm__ volatile("prefetchw %0" : : "m"(batch->bytes[at]));
     }
+    batch->claimed_bytes = at;
 #else
     (void)batch;
-    (void)offset;
-    (void)bytes;
+    (void)used_bytes;
 #endif
 }
 
@@ -97,32 +99,15 @@ void batch_open(struct batch *batch, enum batch_kind kind, const struct batch_pl
     batch->seed_base = format_seed_base(place->salt, place->segment);
     batch->limit_bytes =
         place->room_bytes < batch->capacity_bytes ? (uint32_t)place->room_bytes : batch->capacity_bytes;
+    batch->metadata_room_bytes = batch->head.head_bytes - HEADER_BYTES - format_control_bytes(kind);
     batch->first_ticket = first_ticket;
     batch->append_count = 0;
     batch->point_count = 0;
     batch->opened_ns = 0;
     batch->submitted_ns = 0;
     CHECK(batch->head.head_bytes <= batch->limit_bytes);
-    claim(batch, 0, AHEAD_BYTES);
-}
-
-uint64_t batch_append_bytes(const struct wal_append *append)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < append->record_count; i++) {
-        bytes += format_record_bytes(append->records[i].size);
-        if (bytes > (uint64_t)1 << 40) {
-            return UINT64_MAX;
-        }
-    }
-    return bytes;
-}
-
-bool batch_has_room(const struct batch *batch, uint64_t record_bytes, uint32_t metadata_bytes)
-{
-    uint32_t metadata_room_bytes = batch->head.head_bytes - HEADER_BYTES - format_control_bytes(batch->head.kind);
-    return record_bytes <= batch->limit_bytes - batch->head.used_bytes &&
-           batch->append_count < batch->append_capacity && metadata_bytes <= metadata_room_bytes;
+    batch->claimed_bytes = 0;
+    claim_ahead(batch, 0);
 }
 
 /* Notes where a record lies when the last such note is far enough away. */
@@ -146,7 +131,7 @@ void batch_add(struct batch *batch, const struct wal_append *append)
         uint32_t record_bytes = (uint32_t)format_record_bytes(record->size);
         CHECK(record_bytes <= batch->limit_bytes - used_bytes);
         note_point(batch, index, used_bytes);
-        claim(batch, used_bytes + AHEAD_BYTES, record_bytes < AHEAD_BYTES ? record_bytes : AHEAD_BYTES);
+        claim_ahead(batch, used_bytes);
         const struct format_record formatted = {record->size, record->type, record->tag, record->data};
         format_record_encode(batch->bytes + used_bytes, batch->seed_base, batch->file_offset + used_bytes, index,
                              &formatted);

@@ -38,6 +38,8 @@ struct batch {
     uint64_t file_offset;
     uint64_t seed_base;
     uint32_t limit_bytes; /* Bytes it may use: capacity, or the room left in the segment. */
+    uint32_t metadata_room_bytes;
+    uint32_t claimed_bytes; /* The processor was asked for the cache lines before it. */
 
     /* The appends in it. */
     uint64_t first_ticket; /* [first_ticket, first_ticket + append_count) */
@@ -73,11 +75,12 @@ struct batch_place {
 void batch_open(struct batch *batch, enum batch_kind kind, const struct batch_place *place, uint64_t first_index,
                 uint64_t first_ticket, uint64_t previous_tag, uint32_t metadata_room_bytes);
 
-/* Bytes that the records of an append take in a batch; UINT64_MAX when that cannot be (over 2^40). */
-uint64_t batch_append_bytes(const struct wal_append *append);
-
 /* Is there room for so many record bytes, one more append, and metadata of that size (0: none)? */
-bool batch_has_room(const struct batch *batch, uint64_t record_bytes, uint32_t metadata_bytes);
+static inline bool batch_has_room(const struct batch *batch, uint64_t record_bytes, uint32_t metadata_bytes)
+{
+    return record_bytes <= batch->limit_bytes - batch->head.used_bytes &&
+           batch->append_count < batch->append_capacity && metadata_bytes <= batch->metadata_room_bytes;
+}
 
 /* Adds an append that has room. */
 void batch_add(struct batch *batch, const struct wal_append *append);

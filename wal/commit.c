@@ -41,7 +41,7 @@ static void wake_batch(struct batch *batch, int how_many)
     (void)syscall(SYS_futex, &batch->durable_word, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
 }
 
-void log_unlock(struct wal *log)
+void log_unlock_and_wake(struct wal *log)
 {
     struct wakes wakes = log->wakes;
     log->wakes = (struct wakes){0};

@@ -30,7 +30,7 @@ enum { POLL_FAILURES_MAX = 1000, GATHER_PATIENTLY_FROM_NS = 2000000, GATHER_VAIN
 /* Appends in the batch that is still open; 0 when there is none. */
 static uint32_t open_appends(struct wal *log)
 {
-    return log_has_open_batch(log) ? log_batch(log, log->queue_tail - 1)->append_count : 0;
+    return log->open != NULL ? log->open->append_count : 0;
 }
 
 /* On a disk that takes milliseconds a batch of half the writers costs as much as one of all, and the other half then
@@ -75,15 +75,15 @@ static void gather_followers(struct wal *log)
     }
     uint32_t wanted = log->recent_appends[0] > log->recent_appends[1] ? log->recent_appends[0] : log->recent_appends[1];
     unsigned idle_turns = 0;
-    for (unsigned turn = 0; turn < 32 && idle_turns < 4 && log_has_open_batch(log); turn++) {
-        uint32_t before = log_batch(log, log->queue_tail - 1)->append_count;
+    for (unsigned turn = 0; turn < 32 && idle_turns < 4 && log->open != NULL; turn++) {
+        uint32_t before = log->open->append_count;
         if (before >= wanted || log->queue_tail != log->queue_next + 1) {
             return;
         }
         log_unlock(log);
         (void)sched_yield();
         log_lock(log);
-        bool grew = log_has_open_batch(log) && log_batch(log, log->queue_tail - 1)->append_count > before;
+        bool grew = log->open != NULL && log->open->append_count > before;
         idle_turns = grew ? 0 : idle_turns + 1;
     }
 }

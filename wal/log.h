@@ -118,6 +118,7 @@ struct wal {
     uint64_t queue_head;
     uint64_t queue_next;
     uint64_t queue_tail;
+    struct batch *open; /* The last of the queue while it takes appends; NULL: none does. */
 
     /* Sealed and durable. */
     struct segment_table table;
@@ -191,11 +192,6 @@ static inline struct batch *log_batch(struct wal *log, uint64_t sequence)
     return &log->batches[sequence % log->batch_count];
 }
 
-static inline bool log_has_open_batch(struct wal *log)
-{
-    return log->queue_tail > log->queue_next && log_batch(log, log->queue_tail - 1)->state == BATCH_OPEN;
-}
-
 /* Somebody is to be woken when the lock is given up: nobody may go to sleep before that. */
 static inline bool log_has_wakes(const struct wal *log)
 {
@@ -215,7 +211,16 @@ static inline uint32_t log_ready_segments(const struct wal *log)
 }
 
 /* Unlocks, then wakes whom the work under the lock has made ready. (commit.c) */
-void log_unlock(struct wal *log);
+void log_unlock_and_wake(struct wal *log);
+
+static inline void log_unlock(struct wal *log)
+{
+    if (__builtin_expect(log_has_wakes(log), 0)) {
+        log_unlock_and_wake(log);
+    } else {
+        (void)pthread_mutex_unlock(&log->lock);
+    }
+}
 
 /* Tells the caller's log hook. Not under the lock. (wal.c) */
 void log_tell(const struct wal *log, enum wal_log_level level, const char *format, ...)

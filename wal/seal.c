@@ -21,11 +21,12 @@
 
 void seal_close_open_batch(struct wal *log)
 {
-    if (!log_has_open_batch(log)) {
+    struct batch *batch = log->open;
+    if (batch == NULL) {
         return;
     }
-    struct batch *batch = log_batch(log, log->queue_tail - 1);
     batch->state = BATCH_CLOSED;
+    log->open = NULL;
     log->stage_offset = batch->file_offset + round_up(batch->head.used_bytes, log->shape.block_bytes);
 }
 

@@ -16,7 +16,7 @@
  * for its anchor.
  *
  * Invariants: next_index and appended_ticket move here only; stage_offset is behind the last closed batch; at most one
- * batch is open, the last of the queue.
+ * batch is open: log->open, the last of the queue.
  *
  * May include: stage.h, commit.h, prepare.h, seal.h, bytes.h, check.h, zoo.h. */
 
@@ -175,9 +175,7 @@ static int open_batch(struct wal *log, const struct wish *wish)
         if (log->next_index != wish->first_index || log->generation != wish->generation) {
             return WAL_EAGAIN; /* The log moved on while we waited, at either end: check and decide anew. */
         }
-        if (log_has_open_batch(log)) {
-            seal_close_open_batch(log);
-        }
+        seal_close_open_batch(log);
         int status = find_place(log, wish, need_bytes, &found);
         if (status != 0) {
             return status;
@@ -192,9 +190,11 @@ static int open_batch(struct wal *log, const struct wish *wish)
         .room_bytes = segment_seal_offset(log->stage_segment, log->shape.block_bytes) - log->stage_offset,
     };
     struct batch *batch = log_batch(log, log->queue_tail);
+    CHECK(log->open == NULL);
     batch_open(batch, wish->kind, &place, wish->first_index, log->appended_ticket + 1, log->staged_tag,
                metadata_room_bytes);
     log->queue_tail++;
+    log->open = batch;
     return 0;
 }
 
@@ -202,10 +202,10 @@ static int open_batch(struct wal *log, const struct wish *wish)
  * reserve. */
 static struct batch *joinable(struct wal *log, uint64_t record_bytes, uint32_t metadata_bytes)
 {
-    if (!log_has_open_batch(log)) {
+    struct batch *batch = log->open;
+    if (batch == NULL) {
         return NULL;
     }
-    struct batch *batch = log_batch(log, log->queue_tail - 1);
     bool data = batch->head.kind == BATCH_DATA || batch->head.kind == BATCH_TRUNCATE;
     if (batch->head.record_count == 0 && log_ready_segments(log) < reserve_of_data()) {
         return NULL; /* One with records was opened in front of the reserve, and stands there. */
@@ -272,7 +272,7 @@ static int stage_truncation(struct wal *log, const struct wal_append *append, ui
     if (status != 0) {
         return status;
     }
-    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    struct batch *batch = log->open;
     batch->head.first_index = append->first_index;
     note_truncated_tickets(log, append->first_index);
     log->next_index = append->first_index;
@@ -286,14 +286,28 @@ static int stage_truncation(struct wal *log, const struct wal_append *append, ui
 
 /* --- appending ----------------------------------------------------------------------------------- */
 
-static int check_append(struct wal *log, const struct wal_append *append)
+/* What an append brings. */
+struct load {
+    uint64_t payload_bytes;
+    uint64_t record_bytes; /* In the batch. */
+};
+
+static int check_append(struct wal *log, const struct wal_append *append, struct load *load)
 {
     if (append->record_count != 0 && append->records == NULL) {
         return report_set(&log->report, WAL_EINVAL, "records is NULL, record_count is %u", append->record_count);
     }
     for (uint32_t i = 0; i < append->record_count; i++) {
-        if (append->records[i].type == 0 || (append->records[i].data == NULL && append->records[i].size != 0)) {
+        const struct wal_record *record = &append->records[i];
+        if (record->type == 0 || (record->data == NULL && record->size != 0)) {
             return report_set(&log->report, WAL_EINVAL, "record %u of the append has type 0, or bytes but no data", i);
+        }
+        load->payload_bytes += record->size;
+        load->record_bytes += format_record_bytes(record->size);
+        if (load->record_bytes > log->options.batch_bytes_max) {
+            return report_set(
+                &log->report, WAL_ETOOBIG, "the append's records need %" PRIu64 " bytes%s, batch_bytes_max is %u",
+                load->record_bytes, i + 1 < append->record_count ? " and more" : "", log->options.batch_bytes_max);
         }
     }
     if ((append->flags & WAL_APPEND_METADATA) != 0 && append->metadata == NULL && append->metadata_bytes != 0) {
@@ -360,17 +374,12 @@ static int try_append(struct wal *log, const struct wal_append *append, uint64_t
 
 int stage_append(struct wal *log, const struct wal_append *append, struct wal_receipt *receipt)
 {
-    int status = check_append(log, append);
-    uint64_t record_bytes = status == 0 ? batch_append_bytes(append) : 0;
-    if (status == 0 && record_bytes > log->options.batch_bytes_max) {
-        status =
-            report_set(&log->report, WAL_ETOOBIG, "the append's records need %" PRIu64 " bytes, batch_bytes_max is %u",
-                       record_bytes, log->options.batch_bytes_max);
-    }
+    struct load load = {0};
+    int status = check_append(log, append, &load);
     bool no_wait = (append->flags & WAL_APPEND_NO_WAIT) != 0;
     while (status == 0) {
         status = refuse(log);
-        status = status == 0 ? try_append(log, append, record_bytes) : status;
+        status = status == 0 ? try_append(log, append, load.record_bytes) : status;
         if (status != WAL_EAGAIN || no_wait) {
             break;
         }
@@ -379,20 +388,18 @@ int stage_append(struct wal *log, const struct wal_append *append, struct wal_re
     if (status != 0) {
         return status;
     }
-    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    struct batch *batch = log->open;
     CHECK(batch->state == BATCH_OPEN && batch_end_index(batch) == log->next_index);
     if (batch->append_count == 0) {
         batch->opened_ns = now_ns();
     }
     uint64_t first_index = log->next_index;
     batch_add(batch, append);
-    for (uint32_t i = 0; i < append->record_count; i++) {
-        log->counters.payload_bytes += append->records[i].size;
-    }
     log->next_index += append->record_count;
     log->staged_tag = append->record_count != 0 ? append->records[append->record_count - 1].tag : log->staged_tag;
     log->counters.appends++;
     log->counters.records += append->record_count;
+    log->counters.payload_bytes += load.payload_bytes;
     take_ticket(log, receipt, first_index, log->next_index);
     return 0;
 }
@@ -484,7 +491,7 @@ int stage_start(struct wal *log, uint64_t first_index, bool reset, struct wal_re
     if (status != 0) {
         return status;
     }
-    struct batch *batch = log_batch(log, log->queue_tail - 1);
+    struct batch *batch = log->open;
     bool empties = first_index >= log->next_index;
     batch->head.body.start.index = first_index;
     batch->head.body.start.segment = empties ? batch->head.segment : start_segment_of(log, first_index);
