@@ -330,12 +330,17 @@ static void test_no_flipped_bit_passes_in_a_record(void **state)
 static void test_wide_and_plain_hashes_agree(void **state)
 {
     (void)state;
-    static uint8_t bytes[70000];
+    static uint8_t bytes[70000], copy[70000];
     for (unsigned i = 0; i < sizeof(bytes); i++) {
         bytes[i] = (uint8_t)(i * 31 + (i >> 8));
     }
     for (size_t size = 0; size < sizeof(bytes) - 8; size += size < 2100 ? 1 : 997) {
-        assert_true(hash_long(bytes + size % 8, size, size) == hash_plain(bytes + size % 8, size, size));
+        const uint8_t *from = bytes + size % 8;
+        assert_true(hash_long(from, size, size) == hash_plain(from, size, size));
+        copy[size] = 0xcc;
+        assert_true(hash_and_copy(copy, from, size, size) == hash_plain(from, size, size));
+        assert_memory_equal(copy, from, size);
+        assert_int_equal(copy[size], 0xcc);
     }
 }
 

@@ -471,7 +471,7 @@ uint64_t hash_plain(const void *bytes, size_t size, uint64_t seed)
     return XXH3_64bits_withSeed(bytes, size, seed);
 }
 
-enum { LONG_BYTES = 1024 };
+enum { LONG_BYTES = 1024, COPY_HASHED_BYTES_MIN = 32768 };
 
 static inline uint64_t hash_payload(const void *payload, uint32_t length, uint64_t seed)
 {
@@ -484,13 +484,19 @@ void format_record_encode(uint8_t *to, uint64_t seed_base, uint64_t file_offset,
     CHECK(record->type != 0);
     uint64_t first_word = record->length | (uint64_t)record->type << 32;
     uint64_t seed = record_seed(seed_base, file_offset, index, first_word, record->tag);
-    /* The caller's bytes are hashed, not the copy: loads right behind stores would wait for them. */
-    store_u64_le(to + RECORD_CHECKSUM, hash_payload(record->payload, record->length, seed));
+    uint64_t checksum;
+    if (record->length >= COPY_HASHED_BYTES_MIN) {
+        checksum = hash_and_copy(to + RECORD_PAYLOAD, record->payload, record->length, seed);
+    } else {
+        /* The caller's bytes are hashed, not the copy: loads right behind stores would wait for them. */
+        checksum = hash_payload(record->payload, record->length, seed);
+        if (record->length != 0) {
+            memcpy(to + RECORD_PAYLOAD, record->payload, record->length);
+        }
+    }
+    store_u64_le(to + RECORD_CHECKSUM, checksum);
     store_u64_le(to + RECORD_LENGTH, first_word);
     store_u64_le(to + RECORD_TAG, record->tag);
-    if (record->length != 0) {
-        memcpy(to + RECORD_PAYLOAD, record->payload, record->length);
-    }
     for (uint64_t at = RECORD_HEADER_BYTES + (uint64_t)record->length; at % RECORD_ALIGN != 0; at++) {
         to[at] = 0;
     }
