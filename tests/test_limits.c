@@ -274,11 +274,8 @@ static void test_payload_counts_when_it_is_accepted(void **state)
     fault_io_free(disk);
 }
 
-/* So many batches are at the disk when appends of these sizes have been submitted one by one. */
-static unsigned at_the_disk(const uint32_t sizes[4], uint32_t batches_in_flight_max)
+static struct wal *open_for_a_loop(struct sim_disk *disk, uint32_t batches_in_flight_max)
 {
-    static const char bytes[64 << 10];
-    struct sim_disk *disk = sim_disk_create(NULL);
     struct wal_options options = WAL_OPTIONS_INIT;
     options.flags = WAL_CREATE | WAL_NO_THREADS;
     options.segment_bytes = 64 * BLOCK;
@@ -288,13 +285,27 @@ static unsigned at_the_disk(const uint32_t sizes[4], uint32_t batches_in_flight_
     assert_int_equal(wal_open_io(sim_disk_io(disk), &options, &log, NULL), 0);
     assert_true(wal_event_fd(log) >= 0);
     assert_int_equal(wal_maintain(log, WAL_MAINTAIN_PREPARE, NULL), 0); /* So that nothing waits for a segment. */
+    return log;
+}
+
+static void append_and_submit(struct wal *log, const char *bytes, uint32_t size)
+{
+    const struct wal_record record = {.data = bytes, .size = size, .type = 1};
+    const struct wal_append append = {.records = &record, .record_count = 1, .flags = WAL_APPEND_NO_WAIT};
+    int status = wal_append(log, &append, NULL);
+    assert_true(status == 0 || status == WAL_EAGAIN);
+    assert_int_equal(wal_submit(log), 0);
+}
+
+/* So many batches are at the disk when appends of these sizes have been submitted one by one. */
+static unsigned at_the_disk(const uint32_t sizes[4], uint32_t batches_in_flight_max)
+{
+    static const char bytes[64 << 10];
+    struct sim_disk *disk = sim_disk_create(NULL);
+    struct wal *log = open_for_a_loop(disk, batches_in_flight_max);
     sim_disk_hold(disk, true);
     for (unsigned i = 0; i < 4 && sizes[i] != 0; i++) {
-        const struct wal_record record = {.data = bytes, .size = sizes[i], .type = 1};
-        const struct wal_append append = {.records = &record, .record_count = 1, .flags = WAL_APPEND_NO_WAIT};
-        int status = wal_append(log, &append, NULL);
-        assert_true(status == 0 || status == WAL_EAGAIN);
-        assert_int_equal(wal_submit(log), 0);
+        append_and_submit(log, bytes, sizes[i]);
     }
     unsigned count = sim_disk_in_flight(disk);
     sim_disk_hold(disk, false);
@@ -324,6 +335,41 @@ static void test_only_large_batches_follow_one_that_is_at_the_disk(void **state)
     assert_int_equal(four_at_the_disk(128, 3), 3); /* A caller who names a number gets it. */
 }
 
+/* Of four appends of this size two are at the disk, or one, and as many wait as find room. So many are at the disk when
+ * the first is durable, as wal_dispatch has told, and the loop has not said wal_submit yet. */
+static unsigned at_the_disk_behind_dispatch(uint32_t size, uint32_t batches_in_flight_max)
+{
+    static const char bytes[64 << 10];
+    struct sim_disk *disk = sim_disk_create(NULL);
+    struct wal *log = open_for_a_loop(disk, batches_in_flight_max);
+    sim_disk_hold(disk, true);
+    for (unsigned i = 0; i < 4; i++) {
+        append_and_submit(log, bytes, size);
+    }
+    unsigned before = sim_disk_in_flight(disk);
+    sim_disk_release(disk, 0);
+    struct wal_progress progress;
+    assert_int_equal(wal_dispatch(log, &progress), 0);
+    assert_int_not_equal(progress.durable_ticket, 0);
+    unsigned behind = sim_disk_in_flight(disk);
+    assert_int_equal(wal_submit(log), 0);
+    assert_int_equal(sim_disk_in_flight(disk), before);
+    sim_disk_hold(disk, false);
+    assert_int_equal(wal_close(log), 0);
+    sim_disk_destroy(disk);
+    return behind;
+}
+
+/* The loop is about to append, and an open batch can take that in; a complete one would only let the disk wait. */
+static void test_dispatch_sends_what_is_complete_and_keeps_what_may_grow(void **state)
+{
+    (void)state;
+    assert_int_equal(at_the_disk_behind_dispatch(12 * BLOCK, 0), 2);
+    assert_int_equal(at_the_disk_behind_dispatch(12 * BLOCK, 1), 1);
+    assert_int_equal(at_the_disk_behind_dispatch(128, 0), 0);
+    assert_int_equal(at_the_disk_behind_dispatch(128, 1), 0);
+}
+
 int main(void)
 {
     (void)signal(SIGALRM, on_watchdog);
@@ -340,6 +386,7 @@ int main(void)
         TEST(test_the_largest_records_find_room_to_be_read),
         TEST(test_payload_counts_when_it_is_accepted),
         TEST(test_only_large_batches_follow_one_that_is_at_the_disk),
+        TEST(test_dispatch_sends_what_is_complete_and_keeps_what_may_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,8 @@
  *
  * The happy path: wal_submit starts what may be started (commit_pump); the ring's descriptor wakes the loop;
  * wal_dispatch takes what has completed, and leaves the next write to wal_submit, so that what the loop appends in
- * answer goes out with it. A thread that waits for a batch polls for all of them meanwhile (commit_poll_for_all).
+ * answer goes out with it; but a complete batch does not wait while the loop copies what is for the one behind it. A
+ * thread that waits for a batch polls for all of them meanwhile (commit_poll_for_all).
  *
  * What can fail: a submission or a poll. The handle is poisoned.
  *
@@ -99,6 +100,12 @@ static bool somebody_waits(const struct wal *log)
     return log->room_waiters != 0;
 }
 
+/* Would the next write take in what is appended now? Without one: nothing is lost by waiting for wal_submit. */
+static bool next_may_grow(struct wal *log)
+{
+    return commit_next_work(log) != WORK_BATCH || log_batch(log, log->queue_next)->state == BATCH_OPEN;
+}
+
 bool commit_dispatch(struct wal *log)
 {
     if (!log->asynchronous) {
@@ -119,7 +126,7 @@ bool commit_dispatch(struct wal *log)
         return false;
     }
     act_on_completed(log);
-    if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log)) {
+    if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log) && next_may_grow(log)) {
         /* The loop now acts on what has become durable, and what it appends belongs into the next batch: two half
          * batches in turn would cost twice the writes. It calls wal_submit when it is done; should it not, its
          * descriptor stays readable. */
