@@ -100,6 +100,7 @@ bool cases_choose(void);
 int limits_prepare(void);
 int limit_fio(const struct bench_case *self, struct sample *sample);
 int limit_raw(const struct bench_case *self, struct sample *sample);
+int limit_read(const struct bench_case *self, struct sample *sample);
 
 /* appends.c */
 int append_threads(const struct bench_case *self, struct sample *sample);

@@ -2,7 +2,8 @@
  *
  * fio is run as a child, one job a case, on a file that was written before, and its JSON is read; a loop of our own,
  * pwrite and fdatasync, says something where there is no fio. Both overwrite written blocks, as the log does with
- * prepared segments.
+ * prepared segments. Another one reads into huge pages, which fio takes only where they were set aside beforehand, and
+ * looks at nothing: as fast as that, and no faster, can a log be verified.
  *
  * Of fio's JSON five numbers are wanted. Its writer is regular enough to look for the keys in their order: the
  * section of the direction, then "iops", "bw_bytes", and in "clat_ns" the two percentiles. A key that is missing
@@ -12,8 +13,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,5 +141,81 @@ int limit_raw(const struct bench_case *self, struct sample *sample)
     sample_latency(sample, &histogram);
     free(buffer);
     close(file);
+    return result;
+}
+
+/* --- reads into huge pages ----------------------------------------------------------------------- */
+
+enum { READS_AT_ONCE = 4, HUGE_PAGE_BYTES = 2 << 20 };
+
+struct reading {
+    struct io_uring ring;
+    struct histogram histogram;
+    int file;
+    uint32_t read_bytes;
+    uint8_t *buffers; /* Of each read, a huge page. */
+    uint64_t at, end_ns, started_ns[READS_AT_ONCE];
+};
+
+static void start_read(struct reading *reading, unsigned slot)
+{
+    struct io_uring_sqe *entry = io_uring_get_sqe(&reading->ring);
+    io_uring_prep_read(entry, reading->file, reading->buffers + (size_t)slot * HUGE_PAGE_BYTES, reading->read_bytes,
+                       reading->at);
+    entry->user_data = slot;
+    reading->started_ns[slot] = clock_ns();
+    reading->at += reading->read_bytes;
+    if (reading->at + reading->read_bytes > settings.file_bytes)
+        reading->at = 0;
+}
+
+static int read_until_the_end(struct reading *reading)
+{
+    struct io_uring_cqe *completion;
+    unsigned in_flight = 0;
+    int result = 0;
+    for (; in_flight < READS_AT_ONCE; in_flight++)
+        start_read(reading, in_flight);
+    while (in_flight > 0) {
+        if (io_uring_submit_and_wait(&reading->ring, 1) < 0 || io_uring_peek_cqe(&reading->ring, &completion) != 0)
+            continue; /* A signal. */
+        unsigned slot = (unsigned)completion->user_data;
+        if (completion->res != (int)reading->read_bytes)
+            result = failed("a read", NULL, completion->res < 0 ? completion->res : -EIO);
+        io_uring_cqe_seen(&reading->ring, completion);
+        uint64_t now_ns = clock_ns();
+        histogram_add(&reading->histogram, now_ns - reading->started_ns[slot], 1);
+        if (now_ns < reading->end_ns && result == 0 && !interrupted())
+            start_read(reading, slot);
+        else
+            in_flight--;
+    }
+    return result;
+}
+
+int limit_read(const struct bench_case *self, struct sample *sample)
+{
+    char path[4096];
+    struct reading reading = {.read_bytes = self->record_bytes};
+    size_t bytes = (size_t)READS_AT_ONCE * HUGE_PAGE_BYTES;
+    file_path(path, sizeof(path));
+    reading.file = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    if (reading.file < 0 || posix_memalign((void **)&reading.buffers, HUGE_PAGE_BYTES, bytes) != 0)
+        return failed(path, NULL, -errno);
+    (void)madvise(reading.buffers, bytes, MADV_HUGEPAGE);
+    memset(reading.buffers, 1, bytes);
+    int result = io_uring_queue_init(2 * READS_AT_ONCE, &reading.ring, 0);
+    if (result != 0)
+        return failed("io_uring", NULL, result);
+    uint64_t start_ns = clock_ns();
+    reading.end_ns = start_ns + (uint64_t)(settings.seconds * 1e9);
+    result = read_until_the_end(&reading);
+    sample->operations_per_s = sample->records_per_s =
+        (double)reading.histogram.count * 1e9 / (double)(clock_ns() - start_ns);
+    sample->bytes_per_s = sample->records_per_s * self->record_bytes;
+    sample_latency(sample, &reading.histogram);
+    io_uring_queue_exit(&reading.ring);
+    free(reading.buffers);
+    close(reading.file);
     return result;
 }
