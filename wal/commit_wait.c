@@ -23,69 +23,91 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POLL_FAILURES_MAX = 1000, GATHER_PATIENTLY_FROM_NS = 2000000, GATHER_VAIN_MAX = 6 };
+enum {
+    POLL_FAILURES_MAX = 1000,
+    GATHER_IDLE_TURNS = 4,
+    GATHER_QUIET_NS = 50000,
+    GATHER_VAIN_STEP = 3,
+    GATHER_VAIN_MAX = 6
+};
 
 /* --- leading ------------------------------------------------------------------------------------- */
 
 /* Appends in the batch that is still open; 0 when there is none. */
-static uint32_t open_appends(struct wal *log)
+static uint32_t open_appends(const struct wal *log)
 {
     return log->open != NULL ? log->open->append_count : 0;
 }
 
-/* On a disk that takes milliseconds a batch of half the writers costs as much as one of all, and the other half then
- * waits for a whole commit: two halves take turns for ever. So the leader waits until everyone of the last two batches
- * is back, for a sixteenth of a commit at most, and for a quarter of that without anyone coming. Who waits in vain (a
- * lone writer) does so less and less often. */
-static void gather_patiently(struct wal *log)
+/* So long without a newcomer: what a processor that was asleep takes to run a woken thread (20 to 35 us in a virtual
+ * machine), but little against a commit; on a slow disk a moment more costs nothing. */
+static uint64_t patience_ns(uint64_t commit_ns)
 {
-    uint32_t wanted = log->recent_appends[0] + log->recent_appends[1];
-    uint32_t first = open_appends(log);
-    uint64_t began_ns = now_ns();
-    uint64_t grown_ns = began_ns;
-    if (log->gathers_left_out > 0) {
-        log->gathers_left_out--;
-        return;
-    }
-    for (uint64_t now = began_ns; now - began_ns < log->recent_commit_ns / 16 &&
-                                  now - grown_ns < log->recent_commit_ns / 64 && open_appends(log) != 0;
-         now = now_ns()) {
-        uint32_t before = open_appends(log);
-        if (before >= wanted || log->queue_tail != log->queue_next + 1) {
-            break;
-        }
-        log_unlock(log);
-        (void)sched_yield();
-        log_lock(log);
-        grown_ns = open_appends(log) > before ? now : grown_ns;
-    }
-    bool vain = open_appends(log) <= first;
-    log->vain_gathers = vain ? log->vain_gathers + (log->vain_gathers < GATHER_VAIN_MAX) : 0;
-    log->gathers_left_out = vain ? (1u << log->vain_gathers) - 1 : 0;
+    uint64_t quiet_ns = commit_ns / 3 < GATHER_QUIET_NS ? commit_ns / 3 : GATHER_QUIET_NS;
+    return commit_ns / 64 > quiet_ns ? commit_ns / 64 : quiet_ns;
 }
 
-/* The threads just woken come back with their next records in a moment: a leader that leaves at once leaves with half a
- * batch. It gives way while the batch is smaller than recent ones and still grows; a lone writer's are of one append,
- * and it never waits. */
+/* And so long in all, for the missing ones: their share of a commit, twice, since without them there would be more
+ * commits. All wait for a few, so for a few it is little. */
+static uint64_t worth_ns(uint64_t commit_ns, uint32_t missing, uint32_t wanted)
+{
+    return 2 * commit_ns * missing / wanted;
+}
+
+/* Waits become rare where more than one in four is in vain: those who come then do so by chance. */
+static void note_gathered(struct wal *log, bool waited, bool vain)
+{
+    if (waited && vain) {
+        uint32_t vain_gathers = log->vain_gathers + GATHER_VAIN_STEP;
+        log->vain_gathers = vain_gathers < GATHER_VAIN_MAX ? vain_gathers : GATHER_VAIN_MAX;
+        log->gathers_left_out = (1u << log->vain_gathers) - 1;
+    } else if (waited) {
+        log->vain_gathers -= log->vain_gathers > 0;
+    } else if (vain && log->gathers_left_out > 0) {
+        log->gathers_left_out--;
+    }
+}
+
+/* The patient leader wants all who are expected, another one as many as the larger of the last two batches had. */
+static uint32_t wanted_appends(const struct wal *log, bool patient)
+{
+    const uint32_t *recent = log->recent_appends;
+    uint32_t larger = recent[0] > recent[1] ? recent[0] : recent[1];
+    return patient ? log->expected_appends : larger;
+}
+
+/* The threads just woken come back with their next records in a moment. A leader that leaves at once leaves with half
+ * of them, the other half waits for a whole commit, and they take turns for ever. So it gives way until all are there
+ * that are expected: those of the last batch, and those who came while it was written; a lone writer expects only
+ * itself, and never waits. Who waits in vain does so less and less often; in between a leader gives up when nobody came
+ * in a few turns. */
 static void gather_followers(struct wal *log)
 {
-    if (log->recent_commit_ns >= GATHER_PATIENTLY_FROM_NS) {
-        gather_patiently(log);
-        return;
-    }
-    uint32_t wanted = log->recent_appends[0] > log->recent_appends[1] ? log->recent_appends[0] : log->recent_appends[1];
+    bool patient = log->gathers_left_out == 0;
+    uint64_t quiet_ns = patient ? patience_ns(log->recent_commit_ns) : 0;
+    uint32_t wanted = wanted_appends(log, patient);
+    uint64_t began_ns = now_ns(), now = began_ns, grown_ns = began_ns;
     unsigned idle_turns = 0;
-    for (unsigned turn = 0; turn < 32 && idle_turns < 4 && log->open != NULL; turn++) {
-        uint32_t before = log->open->append_count;
-        if (before >= wanted || log->queue_tail != log->queue_next + 1) {
-            return;
+    bool waited = false;
+    uint32_t appends;
+    while ((appends = open_appends(log)) < wanted && appends != 0 && log->queue_tail == log->queue_next + 1) {
+        if (idle_turns >= GATHER_IDLE_TURNS) {
+            uint64_t waited_ns = now - began_ns;
+            if (now - grown_ns >= quiet_ns || waited_ns >= 2 * quiet_ns ||
+                waited_ns >= worth_ns(log->recent_commit_ns, wanted - appends, wanted)) {
+                break;
+            }
+            waited = true;
         }
         log_unlock(log);
         (void)sched_yield();
         log_lock(log);
-        bool grew = log->open != NULL && log->open->append_count > before;
+        now = now_ns();
+        bool grew = open_appends(log) > appends;
         idle_turns = grew ? 0 : idle_turns + 1;
+        grown_ns = grew ? now : grown_ns;
     }
+    note_gathered(log, waited, appends < log->expected_appends);
 }
 
 static void lead_roll(struct wal *log)
