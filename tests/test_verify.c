@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -220,6 +221,35 @@ static void test_it_stops_when_asked(void **state)
     assert_int_equal(wal_close(log), 0);
 }
 
+/* No segment's file can be opened: an error with its place, not damage; and nothing is wrong afterwards. */
+static void test_without_descriptors_it_names_the_segment(void **state)
+{
+    char path[SCRATCH_PATH_BYTES];
+    scratch_join(path, *state, "few");
+    make_log(path, MANY);
+    struct wal_options options = tiny(0);
+    struct wal *log = NULL;
+    struct wal_verify_report report;
+    struct rlimit before;
+    assert_int_equal(wal_open(path, &options, &log, NULL), 0);
+    int lowest_free = dup(STDERR_FILENO);
+    assert_true(lowest_free >= 0);
+    (void)close(lowest_free);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit few = {.rlim_cur = (rlim_t)lowest_free, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int status = wal_verify(log, &report, NULL, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(status != 0 && status != WAL_ECORRUPT);
+    char text[512];
+    (void)wal_errmsg(log, text, sizeof(text));
+    assert_non_null(strstr(text, "00000000000000000001.wal"));
+    assert_non_null(strstr(text, "EMFILE"));
+    assert_int_equal(wal_verify(log, &report, NULL, NULL), 0);
+    assert_int_equal(report.records, MANY);
+    assert_int_equal(wal_close(log), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_threads_say_what_one_says, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_what_is_written_meanwhile_is_no_damage, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_it_stops_when_asked, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(test_without_descriptors_it_names_the_segment, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,8 +67,8 @@ static void run(struct sweep *sweep)
         sweep->status = WAL_ENOMEM;
         return;
     }
-    struct report report = {0};
-    sweep->status = segment_open_file(sweep->io, segment, false, &report);
+    sweep->report = (struct report){0};
+    sweep->status = segment_open_file(sweep->io, segment, false, &sweep->report);
     if (sweep->status != 0) {
         return;
     }

@@ -25,6 +25,7 @@ struct sweep {
     pthread_t thread;
     bool started;
     int status;
+    struct report report; /* Why the file did not open. */
 };
 
 /* Room for segments of so many bytes, taken by the calling thread. 0, or WAL_ENOMEM; destroy it in both cases. */

@@ -38,7 +38,8 @@ struct verification {
     uint64_t next_index; /* Live indexes below it have been counted. */
     uint64_t last_tag;   /* Of the record before it, where that read. */
     uint64_t done_number;
-    uint64_t end_index; /* Of the log when this began, or as it was truncated since: nothing is missing behind it. */
+    uint64_t end_index;    /* Of the log when this began, or as it was truncated since: nothing is missing behind it. */
+    struct report failure; /* Of the newest sweep that could not read its segment. */
 };
 
 /* --- the first hole ------------------------------------------------------------------------------ */
@@ -256,6 +257,8 @@ static int verify_segments(struct verification *verification, unsigned count)
         int finished = sweep_finish(verification->sweep);
         if (status == 0 && finished == 0) {
             count_segment(verification);
+        } else if (status == 0) {
+            verification->failure = verification->sweep->report;
         }
         status = status != 0 ? status : finished;
         sweep_release(verification->sweep);
@@ -327,6 +330,10 @@ int verify_log(struct wal *log, struct wal_verify_report *report, int (*progress
     if (status == WAL_ENOMEM) {
         log_lock(log);
         (void)report_set(&log->report, status, "out of memory for reading the log");
+        log_unlock(log);
+    } else if (status != 0 && status == verification.failure.status) {
+        log_lock(log);
+        log->report = verification.failure;
         log_unlock(log);
     }
     if (status == 0 && report->bad_records != 0) {
