@@ -69,12 +69,12 @@ uint64_t cluster_memory_refused(const struct cluster *cluster, unsigned id);
 void cluster_delay_answers(struct cluster *cluster, unsigned per_thousand);
 void cluster_set_snapshots(struct cluster *cluster, uint64_t every, uint64_t keep); /* Entries; 0: none. */
 
-/* A node that is down and will start with damage: its newest batch is gone; the entry `hole` (0: none) does not read.
- */
 /* Is everything that was applied anywhere also on the disk of another node than this one? */
 bool cluster_has_copy_elsewhere(const struct cluster *cluster, unsigned id);
 /* Has another node this entry, readable? */
 bool cluster_holds_elsewhere(const struct cluster *cluster, unsigned id, uint64_t index);
+/* A node that is down and will start with damage: its newest batch is gone; the entry `hole` (0: none) does not read.
+ */
 void cluster_damage(struct cluster *cluster, unsigned id, bool tail, uint64_t hole);
 
 /* An event for a node, again and again while it is refused for want of memory; returns the step's reason. */
