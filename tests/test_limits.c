@@ -370,6 +370,30 @@ static void test_dispatch_sends_what_is_complete_and_keeps_what_may_grow(void **
     assert_int_equal(at_the_disk_behind_dispatch(128, 1), 0);
 }
 
+/* Behind the complete batch stands one that may grow, and there is room at the disk for both: it stays. */
+static void test_dispatch_keeps_what_may_grow_behind_what_is_complete(void **state)
+{
+    (void)state;
+    static const char bytes[64 << 10];
+    struct sim_disk *disk = sim_disk_create(NULL);
+    struct wal *log = open_for_a_loop(disk, 2);
+    sim_disk_hold(disk, true);
+    const uint32_t sizes[4] = {128, 128, 12 * BLOCK, 5 * BLOCK};
+    for (unsigned i = 0; i < 4; i++) {
+        append_and_submit(log, bytes, sizes[i]);
+    }
+    assert_int_equal(sim_disk_in_flight(disk), 2);
+    sim_disk_release(disk, 0);
+    sim_disk_release(disk, 1);
+    assert_int_equal(wal_dispatch(log, NULL), 0);
+    assert_int_equal(sim_disk_in_flight(disk), 1);
+    assert_int_equal(wal_submit(log), 0);
+    assert_int_equal(sim_disk_in_flight(disk), 2);
+    sim_disk_hold(disk, false);
+    assert_int_equal(wal_close(log), 0);
+    sim_disk_destroy(disk);
+}
+
 int main(void)
 {
     (void)signal(SIGALRM, on_watchdog);
@@ -387,6 +411,7 @@ int main(void)
         TEST(test_payload_counts_when_it_is_accepted),
         TEST(test_only_large_batches_follow_one_that_is_at_the_disk),
         TEST(test_dispatch_sends_what_is_complete_and_keeps_what_may_grow),
+        TEST(test_dispatch_keeps_what_may_grow_behind_what_is_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

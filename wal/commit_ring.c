@@ -38,12 +38,17 @@ static void submit_op(struct wal *log, struct wal_io_op *op, uint64_t segment)
     }
 }
 
-void commit_pump(struct wal *log)
+/* Starts what may be started; with complete_only, no batch that could still take in what is appended next, and no roll.
+ */
+static void pump(struct wal *log, bool complete_only)
 {
     CHECK(log->asynchronous);
     bool submitted = false;
     while (!log->leading) {
         enum work work = commit_next_work(log);
+        if (complete_only && !(work == WORK_BATCH && log_batch(log, log->queue_next)->state == BATCH_CLOSED)) {
+            break;
+        }
         if (work == WORK_BATCH) {
             struct batch *batch = log_batch(log, log->queue_next);
             commit_prepare_batch(log, batch, &log->strategies[1]);
@@ -67,6 +72,11 @@ void commit_pump(struct wal *log)
     if (submitted && !log->polling) {
         commit_wake_next_leader(log);
     }
+}
+
+void commit_pump(struct wal *log)
+{
+    pump(log, false);
 }
 
 static void act_on_completed(struct wal *log)
@@ -100,12 +110,6 @@ static bool somebody_waits(const struct wal *log)
     return log->room_waiters != 0;
 }
 
-/* Would the next write take in what is appended now? Without one: nothing is lost by waiting for wal_submit. */
-static bool next_may_grow(struct wal *log)
-{
-    return commit_next_work(log) != WORK_BATCH || log_batch(log, log->queue_next)->state == BATCH_OPEN;
-}
-
 bool commit_dispatch(struct wal *log)
 {
     if (!log->asynchronous) {
@@ -126,10 +130,11 @@ bool commit_dispatch(struct wal *log)
         return false;
     }
     act_on_completed(log);
-    if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log) && next_may_grow(log)) {
+    if (log->durable_number != durable_before && log->roll_pending == 0 && !somebody_waits(log)) {
         /* The loop now acts on what has become durable, and what it appends belongs into the next batch: two half
          * batches in turn would cost twice the writes. It calls wal_submit when it is done; should it not, its
-         * descriptor stays readable. */
+         * descriptor stays readable. A complete batch would wait for nothing. */
+        pump(log, true);
         return commit_next_work(log) != WORK_NONE;
     }
     commit_pump(log);

@@ -408,9 +408,9 @@ struct wal_progress {
 };
 
 /* Takes completions and moves the durable counters. When that made progress, the next write is left for wal_submit, so
- * that what the loop appends in answer goes out with it; the descriptor stays readable until then. A batch that is
- * complete already goes out at once. Never blocks. progress may be NULL. WAL_EPOISONED after a failure (progress is
- * filled then as well). */
+ * that what the loop appends in answer goes out with it; the descriptor stays readable until then. Only a batch that
+ * is complete already, so that the answer could not join it, goes out at once. Never blocks. progress may be NULL.
+ * WAL_EPOISONED after a failure (progress is filled then as well). */
 WAL_CHECKED int wal_dispatch(struct wal *log, struct wal_progress *progress);
 
 enum wal_maintain_flags {
