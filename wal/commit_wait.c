@@ -25,6 +25,7 @@
 
 enum {
     POLL_FAILURES_MAX = 1000,
+    GATHER_TURNS = 32,
     GATHER_IDLE_TURNS = 4,
     GATHER_QUIET_NS = 50000,
     GATHER_VAIN_STEP = 3,
@@ -39,63 +40,68 @@ static uint32_t open_appends(const struct wal *log)
     return log->open != NULL ? log->open->append_count : 0;
 }
 
+/* Nobody is back yet or never will: it gives way a few times, and goes on as long as the batch grows, up to what the
+ * larger of the last two had. */
+static void gather_briefly(struct wal *log)
+{
+    const uint32_t *recent = log->recent_appends;
+    uint32_t wanted = recent[0] > recent[1] ? recent[0] : recent[1];
+    unsigned idle_turns = 0;
+    for (unsigned turn = 0; turn < GATHER_TURNS && idle_turns < GATHER_IDLE_TURNS; turn++) {
+        uint32_t before = open_appends(log);
+        if (before == 0 || before >= wanted || log->queue_tail != log->queue_next + 1) {
+            return;
+        }
+        log_unlock(log);
+        (void)sched_yield();
+        log_lock(log);
+        idle_turns = open_appends(log) > before ? 0 : idle_turns + 1;
+    }
+}
+
 /* So long without a newcomer: what a processor that was asleep takes to run a woken thread (20 to 35 us in a virtual
- * machine), but little against a commit; on a slow disk a moment more costs nothing. */
+ * machine), but little against a commit; on a slow disk a moment more costs nothing. Twice that in all. */
 static uint64_t patience_ns(uint64_t commit_ns)
 {
     uint64_t quiet_ns = commit_ns / 3 < GATHER_QUIET_NS ? commit_ns / 3 : GATHER_QUIET_NS;
     return commit_ns / 64 > quiet_ns ? commit_ns / 64 : quiet_ns;
 }
 
-/* And so long in all, for the missing ones: their share of a commit, twice, since without them there would be more
- * commits. All wait for a few, so for a few it is little. */
-static uint64_t worth_ns(uint64_t commit_ns, uint32_t missing, uint32_t wanted)
+/* And once nobody comes any more, no longer in all than twice the share that the missing ones have of a commit: all
+ * wait for them, so for a few of many it is little. */
+static uint64_t worth_ns(uint64_t commit_ns, uint32_t missing, uint32_t expected)
 {
-    return 2 * commit_ns * missing / wanted;
+    return 2 * commit_ns * missing / expected;
 }
 
-/* Waits become rare where more than one in four is in vain: those who come then do so by chance. */
-static void note_gathered(struct wal *log, bool waited, bool vain)
+/* Threads that wait for the open batch, this one with them; 0: it is complete, or there is none. */
+static uint32_t present_threads(const struct wal *log)
 {
-    if (waited && vain) {
-        uint32_t vain_gathers = log->vain_gathers + GATHER_VAIN_STEP;
-        log->vain_gathers = vain_gathers < GATHER_VAIN_MAX ? vain_gathers : GATHER_VAIN_MAX;
-        log->gathers_left_out = (1u << log->vain_gathers) - 1;
-    } else if (waited) {
-        log->vain_gathers -= log->vain_gathers > 0;
-    } else if (vain && log->gathers_left_out > 0) {
-        log->gathers_left_out--;
-    }
+    bool is_next = log->open != NULL && log->queue_tail == log->queue_next + 1;
+    return is_next ? log->waiters[log->open - log->batches] + 1 : 0;
 }
 
-/* The patient leader wants all who are expected, another one as many as the larger of the last two batches had. */
-static uint32_t wanted_appends(const struct wal *log, bool patient)
-{
-    const uint32_t *recent = log->recent_appends;
-    uint32_t larger = recent[0] > recent[1] ? recent[0] : recent[1];
-    return patient ? log->expected_appends : larger;
-}
+enum gathered { GATHERED_AT_ONCE, GATHERED_BY_WAITING, GATHERED_IN_VAIN };
 
-/* The threads just woken come back with their next records in a moment. A leader that leaves at once leaves with half
- * of them, the other half waits for a whole commit, and they take turns for ever. So it gives way until all are there
- * that are expected: those of the last batch, and those who came while it was written; a lone writer expects only
- * itself, and never waits. Who waits in vain does so less and less often; in between a leader gives up when nobody came
- * in a few turns. */
-static void gather_followers(struct wal *log)
+static enum gathered gather_patiently(struct wal *log)
 {
-    bool patient = log->gathers_left_out == 0;
-    uint64_t quiet_ns = patient ? patience_ns(log->recent_commit_ns) : 0;
-    uint32_t wanted = wanted_appends(log, patient);
+    uint64_t quiet_ns = patience_ns(log->recent_commit_ns);
     uint64_t began_ns = now_ns(), now = began_ns, grown_ns = began_ns;
     unsigned idle_turns = 0;
     bool waited = false;
-    uint32_t appends;
-    while ((appends = open_appends(log)) < wanted && appends != 0 && log->queue_tail == log->queue_next + 1) {
+    for (;;) {
+        uint32_t present = present_threads(log);
+        if (present == 0 || present >= log->expected_threads) {
+            return waited ? GATHERED_BY_WAITING : GATHERED_AT_ONCE;
+        }
+        if (now - began_ns >= 2 * quiet_ns) {
+            return GATHERED_IN_VAIN;
+        }
         if (idle_turns >= GATHER_IDLE_TURNS) {
-            uint64_t waited_ns = now - began_ns;
-            if (now - grown_ns >= quiet_ns || waited_ns >= 2 * quiet_ns ||
-                waited_ns >= worth_ns(log->recent_commit_ns, wanted - appends, wanted)) {
-                break;
+            uint32_t missing = log->expected_threads - present;
+            if (now - grown_ns >= quiet_ns ||
+                now - began_ns >= worth_ns(log->recent_commit_ns, missing, log->expected_threads)) {
+                return GATHERED_IN_VAIN;
             }
             waited = true;
         }
@@ -103,11 +109,32 @@ static void gather_followers(struct wal *log)
         (void)sched_yield();
         log_lock(log);
         now = now_ns();
-        bool grew = open_appends(log) > appends;
+        bool grew = present_threads(log) > present;
         idle_turns = grew ? 0 : idle_turns + 1;
         grown_ns = grew ? now : grown_ns;
     }
-    note_gathered(log, waited, appends < log->expected_appends);
+}
+
+/* The threads just woken come back with their next records in a moment. A leader that leaves at once leaves with half
+ * of them, the other half waits for a whole commit, and they take turns for ever. So it gives way until all are there
+ * that are expected: those who waited for the last batch, and those who had come by then for this one; a lone thread
+ * expects only itself, and so does one beside others who append and do not wait. Waits become rare where more than one
+ * in four is in vain: those who come then do so by chance. */
+static void gather_followers(struct wal *log)
+{
+    if (log->gathers_left_out > 0) {
+        log->gathers_left_out--;
+        gather_briefly(log);
+        return;
+    }
+    enum gathered gathered = gather_patiently(log);
+    if (gathered == GATHERED_IN_VAIN) {
+        uint32_t vain_gathers = log->vain_gathers + GATHER_VAIN_STEP;
+        log->vain_gathers = vain_gathers < GATHER_VAIN_MAX ? vain_gathers : GATHER_VAIN_MAX;
+        log->gathers_left_out = (1u << log->vain_gathers) - 1;
+    } else if (gathered == GATHERED_BY_WAITING && log->vain_gathers > 0) {
+        log->vain_gathers--;
+    }
 }
 
 static void lead_roll(struct wal *log)

@@ -149,8 +149,8 @@ struct wal {
     struct wal_io_op roll_ops[2];
     struct wal_io_op *completed;   /* Taken from the disk, not yet acted on. The poller's. */
     uint32_t recent_appends[2];    /* Appends in the last two batches. */
-    uint32_t expected_appends;     /* In the batch written last, and in the open one by then: what a leader may hope
-                                      for. */
+    uint32_t expected_threads;     /* Those who waited for the batch written last, its leader with them, and for the
+                                      open one by then: whom a leader may hope for. */
     uint64_t recent_commit_ns;     /* What the last batch that a thread led took at the disk. */
     uint32_t vain_gathers;         /* How often of late a leader waited and not all came; */
     uint32_t gathers_left_out;     /* and how many leaders are yet to go without. */
