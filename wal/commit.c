@@ -235,8 +235,7 @@ void commit_complete_batch(struct wal *log, struct batch *batch)
     CHECK(batch->state == BATCH_WRITING);
     CHECK(log->in_flight > 0);
     log->in_flight--;
-    log->expected_threads =
-        1 + log->waiters[batch - log->batches] + (log->open != NULL ? log->waiters[log->open - log->batches] : 0);
+    log->expected_threads = 1 + log_waiters(log, batch) + log_waiters(log, log->open);
     uint64_t now = now_ns();
     latency_add(&log->write_latency, batch->op.write_ns != 0 ? batch->op.write_ns : now - batch->submitted_ns);
     if (batch->op.sync_ns != 0) {

@@ -40,8 +40,8 @@ static uint32_t open_appends(const struct wal *log)
     return log->open != NULL ? log->open->append_count : 0;
 }
 
-/* Nobody is back yet or never will: it gives way a few times, and goes on as long as the batch grows, up to what the
- * larger of the last two had. */
+/* Where waiting was in vain of late: it gives way a few times, and goes on while the batch grows, up to what the larger
+ * of the last two had. */
 static void gather_briefly(struct wal *log)
 {
     const uint32_t *recent = log->recent_appends;
@@ -78,7 +78,7 @@ static uint64_t worth_ns(uint64_t commit_ns, uint32_t missing, uint32_t expected
 static uint32_t present_threads(const struct wal *log)
 {
     bool is_next = log->open != NULL && log->queue_tail == log->queue_next + 1;
-    return is_next ? log->waiters[log->open - log->batches] + 1 : 0;
+    return is_next ? log_waiters(log, log->open) + 1 : 0;
 }
 
 enum gathered { GATHERED_AT_ONCE, GATHERED_BY_WAITING, GATHERED_IN_VAIN };

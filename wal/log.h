@@ -194,6 +194,12 @@ static inline struct batch *log_batch(struct wal *log, uint64_t sequence)
     return &log->batches[sequence % log->batch_count];
 }
 
+/* Threads that sleep until this batch is durable; NULL: none. */
+static inline uint32_t log_waiters(const struct wal *log, const struct batch *batch)
+{
+    return batch != NULL ? log->waiters[batch - log->batches] : 0;
+}
+
 /* Somebody is to be woken when the lock is given up: nobody may go to sleep before that. */
 static inline bool log_has_wakes(const struct wal *log)
 {
